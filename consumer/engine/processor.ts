@@ -1,0 +1,61 @@
+import type { Effect } from '../../shared/effects.js';
+import type { DueTimer, Message } from '../../shared/messages/message.js';
+import type { Topic } from '../../shared/topics.js';
+
+/** What is folded: a message of the stream, or a timer that has come due. */
+export type Input =
+  | { readonly kind: 'message'; readonly message: Message; readonly at: number }
+  | { readonly kind: 'timer'; readonly timer: DueTimer; readonly at: number };
+
+/** A decoded document; null where Redis has none. What it is, only the processor knows. */
+export type Document = unknown;
+
+/** Reads the documents that the processor named for this input, as earlier inputs of the batch left them. */
+export type ReadDocument = (name: string) => Document | null;
+
+/** Members of a secondary index that an input needs before its documents can be named. */
+export interface IndexRange {
+  readonly index: string;
+  /** Members scored at or above this (ms), lowest first. */
+  readonly scoreMin: number;
+  readonly limit: number;
+}
+
+/** Something a fold wants that only a key of another slot can grant (the tripwire). */
+export interface Reservation {
+  /** Identifies the question within a batch: the same question gets the same answer. */
+  readonly key: string;
+  readonly rule: string;
+  readonly subject: string;
+}
+
+/** Answers to reservations by key. A key without an answer counts as granted, and is asked for. */
+export type Facts = ReadonlyMap<string, boolean>;
+
+export interface FoldResult {
+  /** Documents to write whole; null deletes. */
+  readonly writes: readonly (readonly [name: string, document: Document | null])[];
+  readonly effects: readonly Effect[];
+  readonly reservations?: readonly Reservation[];
+}
+
+/**
+ * What a topic plugs into the engine. Everything but `reserve` is pure, so that the engine may fold an input
+ * twice, or in another process, and get the same result.
+ */
+export interface Processor {
+  readonly topic: Topic;
+  decode(name: string, text: string): Document;
+  encode(name: string, document: Document): string;
+  /** Documents held in memory for as long as the partition is owned. */
+  readonly pinned: readonly string[];
+  /** True for a message that must not share a step with others (control messages). */
+  foldsAlone(message: Message): boolean;
+  range?(input: Input, read: ReadDocument): IndexRange | undefined;
+  /** Names of the documents this input reads or writes; `members` is what `range` brought. */
+  documents(input: Input, members: readonly string[]): readonly string[];
+  /** @throws anything: the message becomes a dead letter, a timer is dropped with an alert. */
+  fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[]): FoldResult;
+  /** Asks for the reservations of a whole batch, in order. Idempotent: a crash before the commit asks again. */
+  reserve?(reservations: readonly Reservation[], read: ReadDocument): Promise<Facts>;
+}

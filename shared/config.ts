@@ -1,0 +1,146 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+
+/**
+ * Every setting of every process: the name is the environment variable. `describe` gives meaning and unit;
+ * `docs/configuration.md` is generated from this schema.
+ */
+export const configSchema = z.object({
+  PORT: integer(0, 65535).default(8080).describe('TCP port of the API; 0 picks a free one.'),
+  HOST: z
+    .string()
+    .default('127.0.0.1')
+    .describe('Address the API binds. Loopback by default, because there are no API keys yet.'),
+  OPS_PORT: integer(0, 65535)
+    .default(0)
+    .describe(
+      "TCP port of a worker's own /metrics and /health on 127.0.0.1; 0 picks a free one and logs it.",
+    ),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/ })
+    .optional()
+    .describe('Redis to use. Unset: `npm start` runs a private one.'),
+  REDIS_HOST: z.string().optional().describe('Host of Redis, where REDIS_URL is not set.'),
+  REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
+  WEIR_DATA_DIR: z.string().default('.weir').describe('Folder of the private stores; survives a restart.'),
+  WEIR_NAMESPACE: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+    .default('weir')
+    .describe('Prefix of every key and channel: several installations can share a Redis.'),
+  WORKERS: integer(0, 64).default(2).describe('Worker processes that `npm start` runs.'),
+  PARTITIONS: integer(1, 1024)
+    .default(8)
+    .describe('Partitions per topic. Recorded in Redis at the first start; another value is refused after.'),
+  BODY_BYTES_MAX: integer(1, 64 * 1024 * 1024)
+    .default(1024 * 1024)
+    .describe('Largest request body, in bytes.'),
+  IN_FLIGHT_MAX: integer(1, 1_000_000)
+    .default(10_000)
+    .describe('Requests one API process works on at a time; more are refused with 503 `overloaded`.'),
+  BACKLOG_MAX: integer(1, 100_000_000)
+    .default(100_000)
+    .describe('Messages one partition may hold that no worker has folded; more are refused with 429.'),
+  DEDUPE_WINDOW_SECONDS: integer(1, 30 * 86_400)
+    .default(3600)
+    .describe('A message id is remembered for at least this many seconds, and at most twice as long.'),
+  DEDUPE_IDS_MAX: integer(1024, 67_108_864)
+    .default(8_388_608)
+    .describe(
+      'Ids remembered per partition and generation (8 B each in Redis). When full, the generation ends early.',
+    ),
+  LEASE_TTL_MS: integer(200, 600_000)
+    .default(3000)
+    .describe('A partition whose owner was killed is taken over after this many ms.'),
+  HEARTBEAT_MS: integer(50, 60_000)
+    .default(1000)
+    .describe(
+      'Interval of worker heartbeats, lease renewals and housekeeping, in ms. At most a third of the lease.',
+    ),
+  BATCH_MESSAGES_MAX: integer(1, 10_000).default(2000).describe('Messages folded per commit.'),
+  STATE_CACHE_MAX: integer(0, 10_000_000)
+    .default(50_000)
+    .describe('Documents a worker keeps in memory per partition.'),
+  REDIS_COMMAND_TIMEOUT_MS: integer(10, 60_000)
+    .default(800)
+    .describe('A Redis command that takes longer is given up (503 at the API), in ms.'),
+  REPLY_DEADLINE_MS: integer(10, 60_000)
+    .default(2000)
+    .describe(
+      'How long a call that changes users or rules waits for the workers before it answers 202, in ms.',
+    ),
+  REPLY_TTL_SECONDS: integer(1, 86_400).default(60).describe('How long a stored reply is kept, in seconds.'),
+  DEAD_LETTERS_MAX: integer(1, 10_000_000)
+    .default(10_000)
+    .describe('Dead letters per partition. When full the partition stops, so that nothing is lost.'),
+  OUTBOX_MAX: integer(1, 100_000_000)
+    .default(100_000)
+    .describe('Outbox entries per partition. When full the partition waits for its sinks.'),
+  STALL_MS_MAX: integer(100, 600_000)
+    .default(5000)
+    .describe('A worker whose event loop stands still for this many ms ends itself, in ms.'),
+  TRIPWIRE_WINDOW_SECONDS: integer(1, 86_400).default(300).describe('Tripwire: window, in seconds.'),
+  TRIPWIRE_MAX_SHARE: z.coerce
+    .number()
+    .gt(0)
+    .max(1)
+    .default(0.05)
+    .describe('Tripwire: trips when newly restricted users reach this share of the known users.'),
+  TRIPWIRE_MAX_USERS: integer(0, 1_000_000_000)
+    .default(0)
+    .describe('Tripwire: trips when this many users were newly restricted in the window; 0 is no cap.'),
+  TRIPWIRE_MIN_POPULATION: integer(0, 1_000_000_000)
+    .default(20)
+    .describe('Tripwire: never trips below this number of known users.'),
+  SLOW_REQUEST_MS: integer(1, 600_000).default(500).describe('Requests slower than this are logged, in ms.'),
+  SHUTDOWN_TIMEOUT_MS: integer(100, 600_000)
+    .default(10_000)
+    .describe('How long a process finishes what it has begun after SIGTERM, in ms.'),
+  LOG_LEVEL: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('Least severe log level that is written.'),
+});
+
+type Settings = z.infer<typeof configSchema>;
+
+export interface Config extends Readonly<Settings> {
+  /** Where Redis is: REDIS_URL, or made of REDIS_HOST and REDIS_PORT; undefined when neither is set. */
+  readonly redisUrl: string | undefined;
+}
+
+/** All defects of the environment at once, one per line. */
+export class ConfigError extends Error {
+  constructor(defects: readonly string[]) {
+    super(`configuration:\n${defects.map((defect) => `  ${defect}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+/**
+ * Reads the environment; the only place that does. An empty variable counts as unset.
+ * @throws ConfigError naming every wrong variable.
+ */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const given = Object.fromEntries(
+    Object.keys(configSchema.shape).flatMap((name) => {
+      const value = environment[name];
+      return value === undefined || value === '' ? [] : [[name, value]];
+    }),
+  );
+  const parsed = configSchema.safeParse(given);
+  if (!parsed.success) {
+    // The value is not repeated: REDIS_URL may hold a password.
+    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
+  }
+  const settings = parsed.data;
+  if (settings.HEARTBEAT_MS * 3 > settings.LEASE_TTL_MS) {
+    throw new ConfigError(['HEARTBEAT_MS: must be at most a third of LEASE_TTL_MS']);
+  }
+  const redisUrl =
+    settings.REDIS_URL ??
+    (settings.REDIS_HOST === undefined ? undefined : `redis://${settings.REDIS_HOST}:${settings.REDIS_PORT}`);
+  return { ...settings, WEIR_DATA_DIR: resolve(settings.WEIR_DATA_DIR), redisUrl };
+}

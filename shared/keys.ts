@@ -1,0 +1,126 @@
+import { type Partition, partitionName } from './topics.js';
+
+/**
+ * Every key, group and channel name that weir uses in Redis is made here.
+ *
+ * All keys of a partition carry the hash tag `{<topic>.<index>}`, so that one commit touches one cluster slot.
+ * `ns` is the namespace (default `weir`), which lets several installations or tests share a server.
+ *
+ * | key                                | type   | what it holds |
+ * |------------------------------------|--------|---------------|
+ * | `ns:{events.3}:stream`             | stream | the record batches: fields `v`, `n` (messages), `m` (JSON array) |
+ * | `ns:{events.3}:appended`           | string | messages ever appended; less `head.folded` it is the backlog |
+ * | `ns:{events.3}:head`               | hash   | `position`, `offset`, `seq`, `at`, `folded`, `dirty`, `takeovers`, `cautious`, `ids` |
+ * | `ns:{events.3}:lease`              | string | `<worker>:<fencing token>:<nonce>` of the owner, with a TTL |
+ * | `ns:{events.3}:fence`              | string | the last fencing token given out |
+ * | `ns:{events.3}:doc:<name>`         | string | one document of decision state, JSON, written whole |
+ * | `ns:{events.3}:index:<name>`       | zset   | a secondary index over documents (member, score in ms) |
+ * | `ns:{events.3}:ids:<gen>:<chunk>`  | string | remembered message ids, 8 bytes each |
+ * | `ns:{events.3}:timers`             | zset   | timer id, scored by due time in ms |
+ * | `ns:{events.3}:outbox`             | stream | what must leave Redis, in commit order |
+ * | `ns:{events.3}:sinks`              | hash   | sink name → last outbox entry it has written |
+ * | `ns:{events.3}:dead`               | stream | dead letters |
+ * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL (the publication is only a hint) |
+ * | `ns:{workers}:live`                | zset   | worker id, scored by Redis time of its last heartbeat in ms |
+ * | `ns:{meta}:meta`                   | hash   | `partitions`: what this installation was created with |
+ * | `ns:{control}:log`                 | stream | control messages, as asked for; partitions heal from it |
+ * | `ns:{control}:rules`               | hash   | rule → the settings last asked for (JSON) |
+ * | `ns:{tripwire.<rule>}:wire`        | hash   | state of the rule's tripwire |
+ * | `ns:{tripwire.<rule>}:reserved`    | zset   | users newly restricted by the rule, scored by Redis time in ms |
+ */
+export class Keys {
+  constructor(readonly namespace: string) {}
+
+  partition(partition: Partition): PartitionKeys {
+    return new PartitionKeys(`${this.namespace}:{${partitionName(partition)}}`);
+  }
+
+  get workers(): string {
+    return `${this.namespace}:{workers}:live`;
+  }
+
+  get meta(): string {
+    return `${this.namespace}:{meta}:meta`;
+  }
+
+  get controlLog(): string {
+    return `${this.namespace}:{control}:log`;
+  }
+
+  get controlRules(): string {
+    return `${this.namespace}:{control}:rules`;
+  }
+
+  tripwire(rule: string): { readonly wire: string; readonly reserved: string } {
+    const base = `${this.namespace}:{tripwire.${rule}}`;
+    return { wire: `${base}:wire`, reserved: `${base}:reserved` };
+  }
+
+  /** Pub/sub channel on which one API process hears that a reply of its own was stored. */
+  replyChannel(apiProcess: string): string {
+    return `${this.namespace}:replies:${apiProcess}`;
+  }
+
+  /** Pub/sub channel on which workers hear that the set of workers or leases changed. */
+  get assignmentChannel(): string {
+    return `${this.namespace}:assignment`;
+  }
+}
+
+/** The one consumer group, on every partition's stream. */
+export const GROUP = 'workers';
+
+export class PartitionKeys {
+  constructor(readonly base: string) {}
+
+  get stream(): string {
+    return `${this.base}:stream`;
+  }
+  get appended(): string {
+    return `${this.base}:appended`;
+  }
+  get head(): string {
+    return `${this.base}:head`;
+  }
+  get lease(): string {
+    return `${this.base}:lease`;
+  }
+  get fence(): string {
+    return `${this.base}:fence`;
+  }
+  get timers(): string {
+    return `${this.base}:timers`;
+  }
+  get outbox(): string {
+    return `${this.base}:outbox`;
+  }
+  get sinks(): string {
+    return `${this.base}:sinks`;
+  }
+  get dead(): string {
+    return `${this.base}:dead`;
+  }
+  doc(name: string): string {
+    return `${this.base}:doc:${name}`;
+  }
+  index(name: string): string {
+    return `${this.base}:index:${name}`;
+  }
+  ids(generation: number, chunk: number): string {
+    return `${this.base}:ids:${generation}:${chunk}`;
+  }
+  reply(id: string): string {
+    return `${this.base}:reply:${id}`;
+  }
+}
+
+/**
+ * Document names. A tenant holds no `:` (it matches `[A-Za-z0-9_-]{1,64}`) and the free-form id comes last, so
+ * no two pairs of tenant and id can make the same name.
+ */
+export function userDocument(tenant: string, userId: string): string {
+  return `user:${tenant}:${userId}`;
+}
+
+/** The partition's own document: counts and settings that belong to no single subject. */
+export const PARTITION_DOCUMENT = 'partition';

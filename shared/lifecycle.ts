@@ -1,0 +1,76 @@
+import type { Logger } from './logging.js';
+
+type Release = () => Promise<void> | void;
+
+/**
+ * Releases what was acquired, last in first out, also after a failed start. Every acquisition registers its
+ * release here at once.
+ */
+export class Lifecycle {
+  private readonly releases: { readonly name: string; readonly release: Release }[] = [];
+  private closing: Promise<void> | undefined;
+
+  constructor(private readonly log: Logger) {}
+
+  onClose(name: string, release: Release): void {
+    this.releases.push({ name, release });
+  }
+
+  /** Runs all releases once; a release that throws is logged and the rest still run. */
+  close(): Promise<void> {
+    this.closing ??= this.runReleases();
+    return this.closing;
+  }
+
+  private async runReleases(): Promise<void> {
+    for (const { name, release } of this.releases.reverse()) {
+      try {
+        await release();
+      } catch (error) {
+        this.log.error({ err: error, resource: name }, 'release failed');
+      }
+    }
+  }
+}
+
+export interface MainOptions {
+  readonly log: Logger;
+  readonly shutdownTimeoutMs: number;
+  /** Also shut down when the process that started us is gone (its end of our IPC channel closed). */
+  readonly followParent?: boolean;
+}
+
+/**
+ * The life of a process: start, wait for SIGINT, SIGTERM or the loss of the parent, close, exit.
+ * Exit code 0 after a clean stop, 1 after a failed start, an unexpected error or a close that took too long.
+ */
+export function runUntilStopped(
+  lifecycle: Lifecycle,
+  start: () => Promise<void>,
+  { log, shutdownTimeoutMs, followParent = false }: MainOptions,
+): void {
+  let stopping = false;
+  const stop = (reason: string, exitCode: number): void => {
+    if (stopping) return;
+    stopping = true;
+    log.info({ reason }, 'stopping');
+    setTimeout(() => {
+      log.error({ shutdownTimeoutMs }, 'shutdown took too long');
+      process.exit(1);
+    }, shutdownTimeoutMs).unref();
+    void lifecycle.close().then(() => process.exit(exitCode));
+  };
+  process.on('SIGINT', () => stop('SIGINT', 0));
+  process.on('SIGTERM', () => stop('SIGTERM', 0));
+  if (followParent && process.connected) process.on('disconnect', () => stop('the launcher is gone', 0));
+  const fail = (error: unknown): void => {
+    log.fatal({ err: error }, 'unexpected error');
+    stop('unexpected error', 1);
+  };
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  start().catch((error: unknown) => {
+    log.fatal({ err: error }, 'start failed');
+    stop('start failed', 1);
+  });
+}

@@ -1,0 +1,34 @@
+import { type Logger, pino } from 'pino';
+
+export type { Logger };
+
+/**
+ * JSON lines; readable on a terminal. Nothing secret is ever handed to the logger: no bodies, no Redis URL with
+ * its password, no tokens; the redaction is the second net.
+ */
+export function createLogger(component: string, level: string): Logger {
+  const base = { component, pid: process.pid };
+  const redact = ['password', 'token', '*.password', '*.token', 'headers.authorization', 'headers.cookie'];
+  if (!process.stdout.isTTY) return pino({ level, base, redact });
+  return pino({
+    level,
+    base,
+    redact,
+    transport: {
+      target: 'pino-pretty',
+      options: {
+        ignore: 'pid,hostname',
+        translateTime: 'SYS:HH:MM:ss.l',
+        messageFormat: '[{component}] {msg}',
+      },
+    },
+  });
+}
+
+/** `redis://user:secret@host/0` → `redis://host/0`: for logs and errors. */
+export function withoutPassword(url: string): string {
+  const parsed = new URL(url);
+  parsed.username = '';
+  parsed.password = '';
+  return parsed.toString();
+}

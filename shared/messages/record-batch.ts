@@ -1,0 +1,83 @@
+import type { Message } from './message.js';
+
+/**
+ * The wire format of one stream entry: a record batch of 1..n messages.
+ *
+ *   v  format version, `1`
+ *   n  number of messages
+ *   m  JSON array of messages (see Message)
+ *
+ * A worker that meets a `v` above its own releases the partition and touches nothing, so that a rolling deploy
+ * may write the new format before every worker can read it.
+ */
+export const RECORD_BATCH_VERSION = 1;
+export const RECORD_BATCH_MESSAGES_MAX = 256;
+export const RECORD_BATCH_BYTES_MAX = 256 * 1024;
+
+/** An entry as it comes back from XREADGROUP: id and flat field list. */
+export type RawEntry = readonly [id: string, fields: readonly string[]];
+
+export type DecodedEntry =
+  | {
+      readonly kind: 'batch';
+      readonly id: string;
+      readonly atMs: number;
+      readonly messages: readonly Message[];
+    }
+  | { readonly kind: 'newer'; readonly id: string; readonly version: string }
+  | {
+      readonly kind: 'broken';
+      readonly id: string;
+      readonly atMs: number;
+      readonly error: string;
+      readonly raw: string;
+    };
+
+/** Decodes one entry; never throws. */
+export function decodeEntry([id, fields]: RawEntry): DecodedEntry {
+  const atMs = Number.parseInt(id, 10);
+  const version = field(fields, 'v');
+  const broken = (error: string): DecodedEntry => ({
+    kind: 'broken',
+    id,
+    atMs,
+    error,
+    raw: JSON.stringify(fields),
+  });
+  if (version === undefined) return broken('the entry has no field v');
+  if (version !== '1') {
+    return Number(version) > RECORD_BATCH_VERSION
+      ? { kind: 'newer', id, version }
+      : broken(`unknown record batch version ${version.slice(0, 20)}`);
+  }
+  const text = field(fields, 'm');
+  if (text === undefined) return broken('the entry has no field m');
+  let messages: unknown;
+  try {
+    messages = JSON.parse(text);
+  } catch (error) {
+    return broken(`field m is not JSON: ${(error as Error).message}`);
+  }
+  if (!Array.isArray(messages)) return broken('field m is not an array');
+  return { kind: 'batch', id, atMs, messages };
+}
+
+/** Why a value of a record batch is not a message; undefined when it is one. */
+export function messageDefect(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null) return 'the message is not an object';
+  const message = value as Partial<Message>;
+  if (typeof message.type !== 'string') return 'the message has no type';
+  if (typeof message.subject !== 'string') return 'the message has no subject';
+  if (typeof message.id !== 'string') return 'the message has no id';
+  if (message.tenant !== undefined && typeof message.tenant !== 'string') return 'the tenant is not a string';
+  if (message.reply !== undefined && typeof message.reply !== 'string')
+    return 'the reply address is not a string';
+  return undefined;
+}
+
+function field(fields: readonly string[], name: string): string | undefined {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] === name) return fields[i + 1];
+  }
+  return undefined;
+}

@@ -1,0 +1,63 @@
+import { Redis } from 'ioredis';
+import type { Lifecycle } from '../lifecycle.js';
+import type { Logger } from '../logging.js';
+
+export interface ConnectOptions {
+  readonly url: string;
+  /** Name of the connection in `CLIENT LIST` and in the logs. */
+  readonly name: string;
+  readonly log: Logger;
+  readonly lifecycle?: Lifecycle;
+  /** A command without an answer after this many ms fails; absent on connections that block. */
+  readonly commandTimeoutMs?: number;
+  /** Send what is asked for in one turn of the event loop as one write. */
+  readonly autoPipelining?: boolean;
+}
+
+/**
+ * A connection on which nothing waits unseen: a command fails at once while Redis is away, is never sent twice by
+ * the driver, and times out. Reconnects for ever, with a delay of 50 ms to 1 s.
+ */
+export function connectRedis(options: ConnectOptions): Redis {
+  const { url, name, log, lifecycle } = options;
+  const redis = new Redis(url, {
+    connectionName: `weir-${name}`,
+    // RESP2 on purpose: Redis 7.0's RESP3 brings nothing here and ioredis parses RESP2 faster.
+    protocol: 2,
+    enableOfflineQueue: false,
+    // Whether a command that lost its connection took effect is for the caller to find out, not for the driver.
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 2000,
+    ...(options.commandTimeoutMs === undefined ? {} : { commandTimeout: options.commandTimeoutMs }),
+    enableAutoPipelining: options.autoPipelining ?? false,
+    retryStrategy: (attempt) => Math.min(50 * attempt, 1000),
+  });
+  let down = false;
+  redis.on('error', (error) => {
+    if (!down) log.warn({ connection: name, error: error.message }, 'redis connection lost');
+    down = true;
+  });
+  redis.on('ready', () => {
+    if (down) log.info({ connection: name }, 'redis connection restored');
+    down = false;
+  });
+  lifecycle?.onClose(`redis ${name}`, () => redis.disconnect());
+  return redis;
+}
+
+/** Waits until the connection is ready. @throws after `deadlineMs`. */
+export async function whenReady(redis: Redis, deadlineMs: number): Promise<void> {
+  if (redis.status === 'ready') return;
+  await new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      redis.off('ready', ready);
+      reject(new Error(`Redis did not answer within ${deadlineMs} ms`));
+    }, deadlineMs);
+    const ready = () => {
+      clearTimeout(timer);
+      resolve();
+    };
+    redis.once('ready', ready);
+  });
+}

@@ -1,0 +1,29 @@
+import { readFileSync } from 'node:fs';
+import type { Redis } from 'ioredis';
+
+export type RedisArgument = string | number | Buffer;
+
+/**
+ * A Lua script that lies beside the module that calls it. Sent by hash; a server that does not know it
+ * (restart, SCRIPT FLUSH) gets the text again without the caller noticing.
+ */
+export class Script {
+  readonly lua: string;
+  private readonly command: string;
+
+  /**
+   * @param moduleUrl `import.meta.url` of the calling module
+   * @param file name of the .lua file beside it
+   */
+  constructor(moduleUrl: string, file: string) {
+    this.lua = readFileSync(new URL(file, moduleUrl), 'utf8');
+    this.command = `weir_${file.replace(/\W/g, '_')}`;
+  }
+
+  /** Runs it. The reply is whatever the script returns: the caller decodes it at once. */
+  run(redis: Redis, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
+    const client = redis as unknown as Record<string, (...all: RedisArgument[]) => Promise<unknown>>;
+    if (client[this.command] === undefined) redis.defineCommand(this.command, { lua: this.lua });
+    return client[this.command]!(keys.length, ...keys, ...args);
+  }
+}

@@ -1,0 +1,73 @@
+import type { EventName, Feature } from '../messages/events.js';
+
+/**
+ * The decision state of one user: the document `user:<tenant>:<user id>`.
+ *
+ * The fold treats it as immutable. In Redis it is compact JSON with defaults left out (`encodeUser`), version
+ * field `v` first.
+ */
+export interface UserState {
+  readonly profile: Profile;
+  /** Sliding windows that rules declared: name → entries, oldest first. */
+  readonly windows: Readonly<Record<string, readonly WindowEntry[]>>;
+  /** Ids of the last few events of each kind that some rule names as evidence, oldest first. */
+  readonly recent: Readonly<Record<string, readonly string[]>>;
+  readonly restrictions: readonly Restriction[];
+  readonly overrides: readonly Override[];
+  /** Rule in shadow mode → when it would first have restricted this user (ms). */
+  readonly shadow: Readonly<Record<string, number>>;
+}
+
+export interface Profile {
+  readonly scamFlags: number;
+  /** Distinct cards with the zip code each was last added with; at most CARDS_MAX. */
+  readonly cards: readonly (readonly [cardId: string, zipCode: string])[];
+  /** In 1/10,000 of a unit, so that sums are exact. */
+  readonly spend: bigint;
+  readonly chargebacks: bigint;
+}
+
+/** When (ms) and, in a window that counts distinct values, which value. */
+export type WindowEntry = readonly [atMs: number, value: string];
+
+/** What a rule did. Manual restrictions are overrides with `allow: false`. */
+export interface Restriction {
+  readonly rule: string;
+  readonly version: number;
+  readonly feature: Feature;
+  readonly reason: string;
+  readonly evidence: readonly string[];
+  /** ms since the epoch. */
+  readonly restrictedAt: number;
+  readonly expiresAt: number | null;
+}
+
+export interface Override {
+  readonly feature: Feature;
+  readonly allow: boolean;
+  readonly reason: string;
+  readonly actor: string;
+  readonly setAt: number;
+  readonly expiresAt: number | null;
+}
+
+export const NEW_USER: UserState = {
+  profile: { scamFlags: 0, cards: [], spend: 0n, chargebacks: 0n },
+  windows: {},
+  recent: {},
+  restrictions: [],
+  overrides: [],
+  shadow: {},
+};
+
+/** How many 1/10,000 units make one. */
+export const AMOUNT_SCALE = 10_000n;
+
+/** A manual override beats every rule. Pure; the same answer for the API and the worker. */
+export function isDenied(user: UserState, feature: Feature): boolean {
+  const override = user.overrides.find((candidate) => candidate.feature === feature);
+  if (override !== undefined) return !override.allow;
+  return user.restrictions.some((restriction) => restriction.feature === feature);
+}
+
+export type EvidenceName = EventName;
