@@ -56,6 +56,8 @@ export interface Processor {
   documents(input: Input, members: readonly string[]): readonly string[];
   /** @throws anything: the message becomes a dead letter, a timer is dropped with an alert. */
   fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[]): FoldResult;
+  /** Ids of the control messages applied, so that missing ones can be sent again; undefined: none on this topic. */
+  appliedControls?(read: ReadDocument): readonly string[];
   /** Asks for the reservations of a whole batch, in order. Idempotent: a crash before the commit asks again. */
   reserve?(reservations: readonly Reservation[], read: ReadDocument): Promise<Facts>;
 }

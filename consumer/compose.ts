@@ -1,0 +1,116 @@
+import { nanoid } from 'nanoid';
+import type { Rule } from '../rules/restrictions/rule.js';
+import type { Config } from '../shared/config.js';
+import { claimInstallation, evictionDefect } from '../shared/installation.js';
+import { Keys } from '../shared/keys.js';
+import type { Lifecycle } from '../shared/lifecycle.js';
+import type { Logger } from '../shared/logging.js';
+import { createRegistry } from '../shared/metrics.js';
+import { connectRedis, whenReady } from '../shared/redis/connect.js';
+import type { Engine } from './engine/engine.js';
+import { ProcessProbe } from './engine/probe.js';
+import { retryWhileAway } from './engine/retry.js';
+import { startWatchdog } from './engine/watchdog.js';
+import { Worker } from './engine/worker.js';
+import { ConsumerMetrics } from './metrics.js';
+import { startOpsServer } from './ops-server.js';
+import { AuditLogSink } from './sinks/audit-log.js';
+import { createProcessors } from './topics/processors.js';
+import { Tripwire } from './tripwire/tripwire.js';
+
+const DEFAULT_REDIS_URL = 'redis://127.0.0.1:6379';
+/** How long a worker waits for Redis before it says so and goes on waiting. */
+const READY_MS = 2000;
+
+export interface ConsumerOptions {
+  readonly config: Config;
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  /** The rules to run; tests bring their own. */
+  readonly rules: readonly Rule[];
+  /** Module that folds suspicious messages in a process of its own; it must know the same rules. */
+  readonly probeModule: string;
+}
+
+export interface Consumer {
+  readonly worker: Worker;
+  readonly workerId: string;
+  /** Where this worker's /health and /metrics are. */
+  readonly opsUrl: string;
+}
+
+/** Builds a worker process; the only place of `consumer/` that constructs resources. Each registers its release. */
+export async function composeConsumer(options: ConsumerOptions): Promise<Consumer> {
+  const { config, lifecycle, log, rules, probeModule } = options;
+  const keys = new Keys(config.WEIR_NAMESPACE);
+  const url = config.redisUrl ?? DEFAULT_REDIS_URL;
+  const connect = (name: string) => connectRedis({ url, name, log, lifecycle });
+  const redis = connectRedis({
+    url,
+    name: 'worker',
+    log,
+    lifecycle,
+    commandTimeoutMs: Math.max(config.REDIS_COMMAND_TIMEOUT_MS, 1000),
+  });
+  const subscriber = connect('worker-subscriber');
+  const metrics = new ConsumerMetrics(createRegistry());
+  const ops = await startOpsServer(metrics.registry, config.OPS_PORT);
+  lifecycle.onClose('ops server', ops.close);
+  lifecycle.onClose('watchdog', startWatchdog(config.STALL_MS_MAX));
+  const probe = new ProcessProbe(probeModule, config.STALL_MS_MAX);
+  lifecycle.onClose('probe', () => probe.close());
+
+  await waitForRedis();
+  await claimInstallation(redis, keys, config.PARTITIONS);
+  const defect = await evictionDefect(redis);
+  if (defect !== undefined) log.warn(defect);
+
+  const workerId = `w-${nanoid(10)}`;
+  const engine: Engine = {
+    workerId,
+    redis,
+    keys,
+    settings: {
+      leaseTtlMs: config.LEASE_TTL_MS,
+      heartbeatMs: config.HEARTBEAT_MS,
+      batchMessagesMax: config.BATCH_MESSAGES_MAX,
+      stateCacheMax: config.STATE_CACHE_MAX,
+      dedupeWindowMs: config.DEDUPE_WINDOW_SECONDS * 1000,
+      dedupeIdsMax: config.DEDUPE_IDS_MAX,
+      replyTtlMs: config.REPLY_TTL_SECONDS * 1000,
+      deadLettersMax: config.DEAD_LETTERS_MAX,
+      outboxMax: config.OUTBOX_MAX,
+    },
+    log,
+    metrics,
+    connectBlocking: (name) => connectRedis({ url, name, log }),
+    probe,
+  };
+  const worker = new Worker({
+    engine,
+    processors: createProcessors({
+      config,
+      tripwire: new Tripwire(redis, keys, config.PARTITIONS),
+      log,
+      rules,
+      onTrip: (rule) => metrics.tripped(rule),
+    }),
+    sinks: [new AuditLogSink(log.child({ sink: 'audit-log' }))],
+    partitionsPerTopic: config.PARTITIONS,
+    subscriber,
+  });
+  lifecycle.onClose('worker', () => worker.close());
+  return { worker, workerId, opsUrl: ops.url };
+
+  async function waitForRedis(): Promise<void> {
+    let closed = false;
+    lifecycle.onClose('wait for redis', () => {
+      closed = true;
+    });
+    await whenReady(redis, READY_MS).catch(() => log.warn('waiting for Redis'));
+    await retryWhileAway(
+      () => redis.ping(),
+      () => !closed,
+    );
+  }
+}

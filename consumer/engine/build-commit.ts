@@ -1,0 +1,141 @@
+import type { Keys, PartitionKeys } from '../../shared/keys.js';
+import { CommandList } from './commit.js';
+import type { StepOutcome } from './fold-step.js';
+import type { IdStore } from './id-store.js';
+import type { Processor } from './processor.js';
+
+/** A document may not be larger: what Redis would choke on is refused before it is sent. */
+export const DOCUMENT_BYTES_MAX = 1024 * 1024;
+
+/** Thrown with the input that made a document too large: that input becomes a dead letter. */
+export class DocumentTooLargeError extends Error {
+  constructor(
+    readonly input: number,
+    name: string,
+    bytes: number,
+  ) {
+    super(`document ${name} would have ${bytes} bytes, the bound is ${DOCUMENT_BYTES_MAX}`);
+    this.name = 'DocumentTooLargeError';
+  }
+}
+
+export interface BuiltCommit {
+  readonly commands: CommandList;
+  /** New bookkeeping of the id store; empty: unchanged. */
+  readonly ids: string;
+  /** Due time of the earliest timer this step sets; Infinity: none. */
+  readonly earliestTimerMs: number;
+  readonly emitted: number;
+}
+
+export interface BuildOptions {
+  readonly outcome: StepOutcome;
+  readonly processor: Processor;
+  readonly keys: PartitionKeys;
+  readonly allKeys: Keys;
+  readonly ids: IdStore;
+  readonly replyTtlMs: number;
+}
+
+/**
+ * Turns the outcome of a step into the commands of its commit. Documents are written whole, timers and index
+ * entries once each with their final value, so that the order among the groups does not matter.
+ * @throws DocumentTooLargeError
+ */
+export function buildCommit(options: BuildOptions): BuiltCommit {
+  const { outcome, keys, ids } = options;
+  const commands = new CommandList();
+  writeDocuments(options, commands);
+  const earliestTimerMs = writeTimers(outcome, keys, commands);
+  writeIndexes(outcome, keys, commands);
+  const emitted = writeMessages(options, commands);
+  for (const letter of outcome.deadLetters) {
+    commands.add(
+      ...['XADD', keys.dead, '*', 'm', letter.text, 'error', letter.error],
+      ...['attempts', letter.attempts, 'at', letter.at, 'kind', letter.kind],
+    );
+  }
+  return { commands, ids: ids.writeStage(commands), earliestTimerMs, emitted };
+}
+
+function writeDocuments({ outcome, processor, keys }: BuildOptions, commands: CommandList): void {
+  const set: string[] = [];
+  const deleted: string[] = [];
+  for (const [name, { document, writer }] of outcome.documents) {
+    if (document === null) {
+      deleted.push(keys.doc(name));
+      continue;
+    }
+    const text = processor.encode(name, document);
+    // A UTF-16 unit takes at most 3 bytes: measure exactly only what might be too large.
+    if (text.length * 3 > DOCUMENT_BYTES_MAX) {
+      const bytes = Buffer.byteLength(text);
+      if (bytes > DOCUMENT_BYTES_MAX) throw new DocumentTooLargeError(writer, name, bytes);
+    }
+    set.push(keys.doc(name), text);
+  }
+  commands.addSplit('MSET', [], set, 2);
+  commands.addSplit('UNLINK', [], deleted, 1);
+}
+
+function writeTimers(outcome: StepOutcome, keys: PartitionKeys, commands: CommandList): number {
+  /** Timer id → due time; null: removed. A timer that fired is gone unless it was set again. */
+  const timers = new Map<string, number | null>(outcome.firedTimers.map((id) => [id, null]));
+  for (const effect of outcome.effects) {
+    if (effect.kind === 'timer') timers.set(effect.id, effect.dueAt);
+    else if (effect.kind === 'cancel_timer') timers.set(effect.id, null);
+  }
+  const set: (string | number)[] = [];
+  const removed: string[] = [];
+  let earliest = Infinity;
+  for (const [id, dueAt] of timers) {
+    if (dueAt === null) {
+      removed.push(id);
+    } else {
+      set.push(dueAt, id);
+      earliest = Math.min(earliest, dueAt);
+    }
+  }
+  commands.addSplit('ZADD', [keys.timers], set, 2);
+  commands.addSplit('ZREM', [keys.timers], removed, 1);
+  return earliest;
+}
+
+function writeIndexes(outcome: StepOutcome, keys: PartitionKeys, commands: CommandList): void {
+  const indexes = new Map<string, Map<string, number | null>>();
+  for (const effect of outcome.effects) {
+    if (effect.kind !== 'index' && effect.kind !== 'unindex') continue;
+    const members = indexes.get(effect.index) ?? new Map<string, number | null>();
+    indexes.set(effect.index, members);
+    members.set(effect.member, effect.kind === 'index' ? effect.score : null);
+  }
+  for (const [name, members] of indexes) {
+    const set: (string | number)[] = [];
+    const removed: string[] = [];
+    for (const [member, score] of members) {
+      if (score === null) removed.push(member);
+      else set.push(score, member);
+    }
+    commands.addSplit('ZADD', [keys.index(name)], set, 2);
+    commands.addSplit('ZREM', [keys.index(name)], removed, 1);
+  }
+}
+
+/** Outbox entries and replies, in the order of the fold. Returns how many outbox entries there are. */
+function writeMessages({ outcome, keys, allKeys, replyTtlMs }: BuildOptions, commands: CommandList): number {
+  let emitted = 0;
+  for (const effect of outcome.effects) {
+    if (effect.kind === 'emit') {
+      commands.add('XADD', keys.outbox, '*', 'type', effect.type, 'body', JSON.stringify(effect.body));
+      emitted += 1;
+    } else if (effect.kind === 'reply') {
+      const slash = effect.to.indexOf('/');
+      const replyId = effect.to.slice(slash + 1);
+      const body = JSON.stringify(effect.body);
+      // Stored is the truth; published is the hint that it is there.
+      commands.add('SET', keys.reply(replyId), body, 'PX', replyTtlMs);
+      commands.add('PUBLISH', allKeys.replyChannel(effect.to.slice(0, slash)), `${replyId} ${body}`);
+    }
+  }
+  return emitted;
+}

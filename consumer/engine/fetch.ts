@@ -1,0 +1,31 @@
+import type { Redis } from 'ioredis';
+import { GROUP, type PartitionKeys } from '../../shared/keys.js';
+import type { RawEntry } from '../../shared/messages/record-batch.js';
+import { Script } from '../../shared/redis/script.js';
+
+const script = new Script(import.meta.url, 'fetch.lua');
+
+/** Bounds of one fetch. It overshoots by at most one read of `ENTRIES_PER_READ` entries. */
+const FETCH_BYTES_MAX = 4 * 1024 * 1024;
+const ENTRIES_PER_READ = 64;
+
+export type FetchResult =
+  | { readonly kind: 'fetched'; readonly redisTimeMs: number; readonly entries: readonly RawEntry[] }
+  | { readonly kind: 'fenced' };
+
+/** What comes after `from`, about `messages` messages of it. */
+export async function fetchEntries(
+  redis: Redis,
+  keys: PartitionKeys,
+  lease: string,
+  consumer: string,
+  from: string,
+  messages: number,
+): Promise<FetchResult> {
+  const reply = (await script.run(
+    redis,
+    [keys.stream, keys.lease],
+    [lease, GROUP, consumer, from, messages, FETCH_BYTES_MAX, ENTRIES_PER_READ],
+  )) as [0] | [1, number, RawEntry[]];
+  return reply[0] === 0 ? { kind: 'fenced' } : { kind: 'fetched', redisTimeMs: reply[1], entries: reply[2] };
+}

@@ -1,0 +1,186 @@
+import type { Effect } from '../../shared/effects.js';
+import { DEFAULT_TENANT } from '../../shared/topics.js';
+import type { IdStore } from './id-store.js';
+import type { Planned } from './plan-step.js';
+import type { Document, Facts, Processor, ReadDocument, Reservation } from './processor.js';
+
+/** A dead letter in the making. */
+export interface DeadLetter {
+  readonly kind: 'message' | 'entry' | 'timer';
+  /** The message as JSON, or the raw text of what was no message. */
+  readonly text: string;
+  readonly error: string;
+  readonly attempts: number;
+  readonly at: number;
+}
+
+/** What folding a step amounts to. Nothing of it has happened until it is committed. */
+export interface StepOutcome {
+  /** How many of the planned inputs are in it: a timer set on the way may cut the step. */
+  readonly consumed: number;
+  /** Messages dealt with, whatever became of them. */
+  readonly messages: number;
+  readonly duplicates: number;
+  readonly accepted: number;
+  readonly documents: ReadonlyMap<string, { readonly document: Document | null; readonly writer: number }>;
+  readonly effects: readonly Effect[];
+  readonly firedTimers: readonly string[];
+  readonly deadLetters: readonly DeadLetter[];
+  readonly reservations: readonly Reservation[];
+}
+
+export interface FoldStepOptions {
+  readonly planned: readonly Planned[];
+  readonly processor: Processor;
+  readonly ids: IdStore;
+  /** Documents as committed. */
+  readonly read: ReadDocument;
+  /** Index members that `range` asked for: only where the step is a single input. */
+  readonly members: readonly string[];
+  readonly facts: Facts;
+  /** Inputs that must not be folded, with the reason: they become dead letters. */
+  readonly refused: ReadonlyMap<number, string>;
+}
+
+/**
+ * Folds the planned inputs in order. Pure but for the id store's stage, which it begins anew: the same options
+ * give the same outcome, so a step may be folded again with more facts.
+ */
+export function foldStep(options: FoldStepOptions): StepOutcome {
+  const step = new StepFold(options);
+  options.ids.discardStage();
+  const { planned } = options;
+  let consumed = 0;
+  for (; consumed < planned.length; consumed += 1) {
+    const item = planned[consumed]!;
+    if (consumed > 0 && step.earliestTimerMs <= item.at) break;
+    step.fold(item, consumed);
+  }
+  return step.outcome(consumed);
+}
+
+class StepFold {
+  /** The earliest timer set so far: an input at or after it must wait for it. */
+  earliestTimerMs = Infinity;
+  private messages = 0;
+  private duplicates = 0;
+  private accepted = 0;
+  private readonly documents = new Map<string, { document: Document | null; writer: number }>();
+  private readonly effects: Effect[] = [];
+  private readonly firedTimers: string[] = [];
+  private readonly deadLetters: DeadLetter[] = [];
+  private readonly reservations: Reservation[] = [];
+  private readonly read: ReadDocument;
+
+  constructor(private readonly options: FoldStepOptions) {
+    this.read = (name) => {
+      const written = this.documents.get(name);
+      return written === undefined ? options.read(name) : written.document;
+    };
+  }
+
+  fold(item: Planned, index: number): void {
+    switch (item.kind) {
+      case 'message':
+        this.messages += 1;
+        this.foldMessage(item, index);
+        break;
+      case 'timer':
+        this.firedTimers.push(item.timer.id);
+        this.foldTimer(item, index);
+        break;
+      case 'broken':
+        this.messages += item.letter === 'message' ? 1 : 0;
+        this.deadLetters.push({
+          kind: item.letter,
+          text: item.text,
+          error: item.error,
+          attempts: 1,
+          at: item.at,
+        });
+        break;
+      case 'empty':
+        break;
+    }
+  }
+
+  outcome(consumed: number): StepOutcome {
+    const { messages, duplicates, accepted, documents, effects, firedTimers, deadLetters, reservations } =
+      this;
+    return {
+      consumed,
+      messages,
+      duplicates,
+      accepted,
+      documents,
+      effects,
+      firedTimers,
+      deadLetters,
+      reservations,
+    };
+  }
+
+  private foldMessage(item: Planned & { kind: 'message' }, index: number): void {
+    const { ids } = this.options;
+    const { message, at } = item;
+    ids.hasher.hash(message.tenant ?? DEFAULT_TENANT, message.subject, message.id);
+    if (ids.seen(at)) {
+      this.duplicates += 1;
+      return;
+    }
+    const error = this.tryFold(item, index);
+    if (error === undefined) {
+      this.accepted += 1;
+      ids.stage(at);
+      return;
+    }
+    // A dead letter's id is not remembered: its replay must not be a duplicate.
+    const attempts = (message.attempts ?? 0) + 1;
+    this.deadLetters.push({
+      kind: 'message',
+      text: JSON.stringify({ ...message, attempts }),
+      error,
+      attempts,
+      at,
+    });
+  }
+
+  private foldTimer(item: Planned & { kind: 'timer' }, index: number): void {
+    const error = this.tryFold(item, index);
+    if (error === undefined) return;
+    this.deadLetters.push({
+      kind: 'timer',
+      text: JSON.stringify(item.timer),
+      error,
+      attempts: 1,
+      at: item.at,
+    });
+  }
+
+  /** Takes over what the fold returns, or returns why it threw. */
+  private tryFold(item: Planned & { kind: 'message' | 'timer' }, index: number): string | undefined {
+    const refused = this.options.refused.get(index);
+    if (refused !== undefined) return refused;
+    const { processor, facts, members } = this.options;
+    let result: ReturnType<Processor['fold']>;
+    try {
+      result = processor.fold(item.input, this.read, facts, members);
+    } catch (error) {
+      return describeError(error);
+    }
+    for (const [name, document] of result.writes) this.documents.set(name, { document, writer: index });
+    for (const effect of result.effects) {
+      this.effects.push(effect);
+      if (effect.kind === 'timer' && effect.dueAt < this.earliestTimerMs) this.earliestTimerMs = effect.dueAt;
+    }
+    if (result.reservations !== undefined) this.reservations.push(...result.reservations);
+    return undefined;
+  }
+}
+
+const ERROR_CHARACTERS_MAX = 1000;
+
+export function describeError(error: unknown): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return text.slice(0, ERROR_CHARACTERS_MAX);
+}

@@ -1,0 +1,41 @@
+import { append } from '../../shared/append/append.js';
+import { controlMessage, readControls } from '../../shared/control/control-log.js';
+import type { Engine } from './engine.js';
+import type { PartitionRunner } from './partition-runner.js';
+
+/** A control message younger than this may still be on its way from the API process that accepted it. */
+const GRACE_MS = 2000;
+
+/**
+ * Control messages go to every partition, one append each; an API process that dies in between leaves some
+ * without. The owner of a partition compares what it has applied with the control log and appends what is
+ * missing to its own stream. Sent twice is harmless: the id is the same.
+ */
+export class ControlHealer {
+  /** Partition → last entry of the control log that it is known to have applied everything up to. */
+  private readonly healedUpTo = new Map<string, string>();
+
+  constructor(private readonly engine: Engine) {}
+
+  async heal(runner: PartitionRunner): Promise<void> {
+    const applied = runner.appliedControls();
+    if (applied === undefined) return;
+    const { redis, keys } = this.engine;
+    const newest = (await redis.xrevrange(keys.controlLog, '+', '-', 'COUNT', 1))[0]?.[0];
+    if (newest === undefined || this.healedUpTo.get(runner.name) === newest) return;
+    const [controls, time] = await Promise.all([readControls(redis, keys), redis.time()]);
+    const nowMs = Number(time[0]) * 1000;
+    const known = new Set(applied);
+    const missing = controls.filter(({ control }) => !known.has(control));
+    for (const control of missing) {
+      if (nowMs - Number.parseInt(control.control, 10) < GRACE_MS) continue;
+      const { rule, action } = control;
+      this.engine.log.warn(
+        { partition: runner.name, control: control.control, rule, action },
+        'missing control sent',
+      );
+      await append(redis, keys.partition(runner.partition), [JSON.stringify(controlMessage(control))], 0);
+    }
+    if (missing.length === 0) this.healedUpTo.set(runner.name, newest);
+  }
+}

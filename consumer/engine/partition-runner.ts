@@ -1,0 +1,251 @@
+import { performance } from 'node:perf_hooks';
+import type { PartitionKeys } from '../../shared/keys.js';
+import type { Logger } from '../../shared/logging.js';
+import { NewerDocumentError } from '../../shared/state/state-codec.js';
+import { type Partition, partitionName } from '../../shared/topics.js';
+import { Doorbell } from './doorbell.js';
+import type { Engine } from './engine.js';
+import { EntryBuffer, NewerEntryError } from './entry-buffer.js';
+import { FencedError } from './fenced-error.js';
+import { type FetchResult, fetchEntries } from './fetch.js';
+import { entryIdAfter } from './head.js';
+import { housekeep, type PartitionSight } from './housekeep.js';
+import { type Lease, releaseLease } from './lease.js';
+import { OutboxDrain, type Sink } from './outbox-drain.js';
+import { PartitionFold } from './partition-fold.js';
+import type { Processor } from './processor.js';
+import { GaveUpError, retryWhileAway } from './retry.js';
+
+/** An idle partition asks again after this long even if its doorbell stays silent. */
+const IDLE_MS_MAX = 1000;
+/** How often a partition that must wait (outbox or dead letters full, head dirty) looks again. */
+const WAIT_MS = 250;
+
+/** Why a runner ended; what to do next is its worker's business. */
+export type RunEnd =
+  /** Asked to stop; the lease was released. */
+  | 'released'
+  /** The lease went to somebody else, or the head is not where this owner left it. */
+  | 'lost'
+  /** The partition holds data of a newer version. */
+  | 'newer'
+  /** An error that repeating would not cure. */
+  | 'failed';
+
+/**
+ * Owns one partition from lease to release.
+ *
+ *   acquire ─▶ restore ─▶ ┌─▶ fetch ─▶ load ─▶ fold ─▶ commit ─┐ ─▶ stop: release
+ *                         │     │ nothing: due timers, then     │
+ *                         │     ▼ the doorbell                  │
+ *                         └─────┴──────────────────────────────-┘
+ *   FENCED or STALE anywhere: throw away everything in memory and end ('lost').
+ *
+ * The next fetch runs while the present step is folded and committed. A commit whose reply is lost is sent again
+ * until the answer is known; everything else that fails is simply done again from the committed head.
+ */
+export class PartitionRunner {
+  readonly name: string;
+  private readonly keys: PartitionKeys;
+  private readonly log: Logger;
+  private readonly buffer: EntryBuffer;
+  private readonly fold: PartitionFold;
+  private readonly doorbell: Doorbell;
+  private readonly drains: readonly OutboxDrain[];
+  private fetching: Promise<FetchResult | { readonly kind: 'error'; readonly error: unknown }> | undefined;
+  /** Redis time of the last fetch if it found nothing, in ms. */
+  private drainedAtMs: number | undefined;
+  private stopping = false;
+  private lost = false;
+  private sight: PartitionSight | undefined;
+  private waitingFor = '';
+
+  constructor(
+    readonly partition: Partition,
+    private readonly engine: Engine,
+    processor: Processor,
+    private readonly lease: Lease,
+    sinks: readonly Sink[],
+  ) {
+    this.name = partitionName(partition);
+    this.keys = engine.keys.partition(partition);
+    this.log = engine.log.child({ partition: this.name });
+    this.buffer = new EntryBuffer(lease.head.position, lease.head.offset);
+    this.fold = new PartitionFold({
+      engine,
+      keys: this.keys,
+      name: this.name,
+      log: this.log,
+      processor,
+      lease,
+      buffer: this.buffer,
+      mayGoOn: () => !this.stopping && !this.lost,
+    });
+    this.doorbell = new Doorbell(() => engine.connectBlocking(`doorbell-${this.name}`));
+    this.drains = sinks.map(
+      (sink) => new OutboxDrain(engine.redis, this.keys, this.name, lease.value, sink, this.log),
+    );
+  }
+
+  get leaseValue(): string {
+    return this.lease.value;
+  }
+
+  /** Finishes the step under way, then releases the lease. */
+  stop(): void {
+    this.stopping = true;
+    this.doorbell.close();
+  }
+
+  /** The lease is known to be gone: end without finishing anything. */
+  abandon(): void {
+    this.lost = true;
+    this.doorbell.close();
+  }
+
+  async run(): Promise<RunEnd> {
+    let end: RunEnd;
+    const draining = this.drains.map((drain) => drain.run());
+    try {
+      await this.fold.restore();
+      while (!this.stopping && !this.lost) await this.turn();
+      end = this.lost ? 'lost' : 'released';
+    } catch (error) {
+      end = this.classify(error);
+    }
+    this.doorbell.close();
+    for (const drain of this.drains) drain.stop();
+    await Promise.all(draining);
+    await this.fetching;
+    // Also after 'lost': if the head went back (a restarted Redis) the lease may still be ours.
+    await releaseLease(this.engine.redis, this.keys, this.lease.value).catch(() => undefined);
+    return end;
+  }
+
+  /** Once per heartbeat: trim, look, report. @throws FencedError */
+  async housekeep(): Promise<void> {
+    const { metrics, redis } = this.engine;
+    const sight = await housekeep(redis, this.keys, this.lease.value, entryIdAfter(this.fold.position));
+    if (sight === undefined) throw new FencedError('housekeeping');
+    this.sight = sight;
+    metrics.sawPartition(this.name, sight, this.fold.rememberedIds);
+  }
+
+  appliedControls(): readonly string[] | undefined {
+    return this.fold.appliedControls();
+  }
+
+  private async turn(): Promise<void> {
+    if (await this.mustWait()) return;
+    if (this.buffer.isEmpty) {
+      if (this.fetching === undefined) this.startFetch();
+      await this.absorbFetch();
+    }
+    if (!this.buffer.isEmpty) {
+      // The next fetch runs while this step is folded and committed.
+      if (this.fetching === undefined && this.buffer.messages <= this.engine.settings.batchMessagesMax)
+        this.startFetch();
+      await this.step(this.buffer.pending.at(-1)!.atMs);
+    } else if (this.drainedAtMs !== undefined && !(await this.step(this.drainedAtMs))) {
+      await this.idle(this.drainedAtMs);
+    }
+  }
+
+  /** Folds and commits one step; false when there was nothing to fold. */
+  private async step(timersUntilMs: number): Promise<boolean> {
+    const done = await this.fold.step(timersUntilMs);
+    if (done === undefined) return false;
+    if (done.emitted > 0) for (const drain of this.drains) drain.wake();
+    if (this.sight !== undefined && (done.emitted > 0 || done.deadLetters > 0)) {
+      const { outboxEntries, deadLetters } = this.sight;
+      this.sight = {
+        ...this.sight,
+        outboxEntries: outboxEntries + done.emitted,
+        deadLetters: deadLetters + done.deadLetters,
+      };
+    }
+    return true;
+  }
+
+  private startFetch(): void {
+    const { redis, workerId, settings } = this.engine;
+    const { value } = this.lease;
+    this.fetching = fetchEntries(
+      redis,
+      this.keys,
+      value,
+      workerId,
+      this.buffer.lastId,
+      settings.batchMessagesMax,
+    ).catch((error: unknown) => ({ kind: 'error' as const, error }));
+  }
+
+  private async absorbFetch(): Promise<void> {
+    const result = await this.fetching;
+    this.fetching = undefined;
+    if (result === undefined) return;
+    if (result.kind === 'fenced') throw new FencedError('fetch');
+    if (result.kind === 'error') {
+      this.drainedAtMs = undefined;
+      // A fetch may be repeated freely: it says itself where it begins.
+      const again = await retryWhileAway(
+        async () => {
+          this.startFetch();
+          const repeated = await this.fetching!;
+          if (repeated.kind === 'error') throw repeated.error;
+          return repeated;
+        },
+        () => !this.stopping && !this.lost,
+      );
+      this.fetching = Promise.resolve(again);
+      return this.absorbFetch();
+    }
+    this.buffer.push(result.entries);
+    this.drainedAtMs = result.entries.length === 0 ? result.redisTimeMs : undefined;
+  }
+
+  /** Nothing to do: wait for the doorbell or the next timer. */
+  private async idle(drainedAtMs: number): Promise<void> {
+    if (this.fetching !== undefined) return;
+    const untilTimerMs = this.fold.nextTimerMs - drainedAtMs;
+    const blockMs = Math.max(1, Math.min(IDLE_MS_MAX, untilTimerMs));
+    const started = performance.now();
+    await this.doorbell.wait(this.keys.stream, this.buffer.lastId, blockMs);
+    this.engine.metrics.idled(this.name, performance.now() - started);
+  }
+
+  /** A full outbox or dead letter stream stops the partition, so that nothing is dropped and nothing unbounded. */
+  private async mustWait(): Promise<boolean> {
+    const { deadLettersMax, outboxMax } = this.engine.settings;
+    const reason =
+      (this.sight?.deadLetters ?? this.lease.deadLetters) >= deadLettersMax
+        ? 'dead letters are full: replay or delete some'
+        : (this.sight?.outboxEntries ?? 0) >= outboxMax
+          ? 'the outbox is full: its sinks are behind'
+          : '';
+    if (reason !== this.waitingFor) {
+      if (reason !== '') this.log.error({ reason }, 'partition waits');
+      else this.log.info('partition goes on');
+      this.waitingFor = reason;
+      this.engine.metrics.stopped(this.name, reason !== '');
+    }
+    if (reason === '') return false;
+    await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
+    return true;
+  }
+
+  private classify(error: unknown): RunEnd {
+    if (error instanceof FencedError) {
+      this.log.warn({ reason: error.message }, 'lease lost');
+      this.engine.metrics.fenced(this.name);
+      return 'lost';
+    }
+    if (error instanceof GaveUpError) return this.lost ? 'lost' : 'released';
+    if (error instanceof NewerEntryError || error instanceof NewerDocumentError) {
+      this.log.error({ err: error }, 'partition given to a newer worker');
+      return 'newer';
+    }
+    this.log.error({ err: error }, 'partition failed');
+    return 'failed';
+  }
+}

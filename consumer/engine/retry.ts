@@ -1,0 +1,28 @@
+import { isTransient } from '../../shared/redis/errors.js';
+
+const DELAY_MS_MIN = 20;
+const DELAY_MS_MAX = 1000;
+
+/** Thrown out of a retry when the owner was told to stop: whether the operation took effect is not known. */
+export class GaveUpError extends Error {
+  constructor(cause: unknown) {
+    super('gave up', { cause });
+    this.name = 'GaveUpError';
+  }
+}
+
+/**
+ * Repeats an operation that is safe to repeat while Redis is away: delay 20 ms, doubling to 1 s, until it answers
+ * or `mayGoOn` says no. Other errors are thrown at once.
+ */
+export async function retryWhileAway<T>(operation: () => Promise<T>, mayGoOn: () => boolean): Promise<T> {
+  for (let delayMs = DELAY_MS_MIN; ; delayMs = Math.min(delayMs * 2, DELAY_MS_MAX)) {
+    try {
+      return await operation();
+    } catch (error) {
+      if (!isTransient(error)) throw error;
+      if (!mayGoOn()) throw new GaveUpError(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, delayMs));
+  }
+}

@@ -1,0 +1,28 @@
+import { fileURLToPath } from 'node:url';
+import { RULES } from '../rules/restrictions/registry.js';
+import { loadConfig } from '../shared/config.js';
+import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
+import { createLogger } from '../shared/logging.js';
+import { composeConsumer } from './compose.js';
+
+/** One worker process: joins the fleet, owns its share of the partitions, leaves cleanly. */
+const config = loadConfig();
+const log = createLogger('worker', config.LOG_LEVEL);
+const lifecycle = new Lifecycle(log);
+
+runUntilStopped(
+  lifecycle,
+  async () => {
+    const { worker, workerId, opsUrl } = await composeConsumer({
+      config,
+      lifecycle,
+      log,
+      rules: RULES,
+      probeModule: fileURLToPath(new URL('./probe-main.js', import.meta.url)),
+    });
+    await worker.start();
+    log.info({ worker: workerId, url: opsUrl, partitions: worker.ownedPartitions }, 'working');
+    process.send?.({ type: 'listening', url: opsUrl });
+  },
+  { log, shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS, followParent: true },
+);

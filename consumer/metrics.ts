@@ -1,0 +1,132 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { StepOutcome } from './engine/fold-step.js';
+import type { PartitionSight } from './engine/housekeep.js';
+
+/** Metrics of a worker process. Counts are added when a commit is confirmed, never before. */
+export class ConsumerMetrics {
+  private readonly backlog: Gauge;
+  private readonly oldestAge: Gauge;
+  private readonly outbox: Gauge;
+  private readonly deadLettersWaiting: Gauge;
+  private readonly remembered: Gauge;
+  private readonly waiting: Gauge;
+  private readonly liveWorkers: Gauge;
+  private readonly batchMessages: Histogram;
+  private readonly stepSeconds: Histogram;
+  private readonly leaseChanges: Counter;
+  private readonly fencedCommits: Counter;
+  private readonly messages: Counter;
+  private readonly deadLetters: Counter;
+  private readonly ruleEvents: Counter;
+  private readonly trips: Counter;
+  private readonly windowCuts: Counter;
+  private readonly idleSeconds: Counter;
+
+  constructor(readonly registry: Registry) {
+    const gauge = (name: string, help: string, labelNames: string[] = ['partition']) =>
+      new Gauge({ name, help, labelNames, registers: [registry] });
+    const counter = (name: string, help: string, labelNames: string[] = ['partition']) =>
+      new Counter({ name, help, labelNames, registers: [registry] });
+    this.backlog = gauge('weir_backlog_messages', 'Messages appended and not folded.');
+    this.oldestAge = gauge('weir_oldest_entry_age_seconds', 'Age of the oldest entry that is not folded.');
+    this.outbox = gauge('weir_outbox_entries', 'Outbox entries no sink has acknowledged.');
+    this.deadLettersWaiting = gauge('weir_dead_letters', 'Dead letters that wait for replay or deletion.');
+    this.remembered = gauge('weir_remembered_ids', 'Message ids in the dedupe index.');
+    this.waiting = gauge(
+      'weir_partition_waiting',
+      '1 while a full outbox or full dead letters stop the partition.',
+    );
+    this.liveWorkers = gauge('weir_live_workers', 'Workers with a recent heartbeat.', []);
+    this.batchMessages = new Histogram({
+      name: 'weir_batch_messages',
+      help: 'Messages per commit.',
+      buckets: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 5000],
+      registers: [registry],
+    });
+    this.stepSeconds = new Histogram({
+      name: 'weir_step_seconds',
+      help: 'Time from planning a step to its confirmed commit.',
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers: [registry],
+    });
+    this.leaseChanges = counter('weir_lease_changes_total', 'Leases acquired and ended, by why.', [
+      'partition',
+      'kind',
+    ]);
+    this.fencedCommits = counter(
+      'weir_fenced_total',
+      'Runs of a partition ended by a lost lease or a stale head.',
+    );
+    this.messages = counter('weir_messages_total', 'Messages folded, by what became of them.', ['outcome']);
+    this.deadLetters = counter('weir_dead_letters_total', 'Dead letters written.');
+    this.ruleEvents = counter('weir_rule_events_total', 'What rules did.', ['rule', 'kind']);
+    this.trips = counter('weir_tripwire_trips_total', 'Tripwires tripped.', ['rule']);
+    this.windowCuts = counter(
+      'weir_dedupe_window_cuts_total',
+      'Id generations that ended early because they were full.',
+    );
+    this.idleSeconds = counter('weir_idle_seconds_total', 'Time spent waiting for the doorbell.');
+    for (const outcome of ['accepted', 'duplicate', 'dead']) this.messages.inc({ outcome }, 0);
+  }
+
+  sawPartition(partition: string, sight: PartitionSight, rememberedIds: number): void {
+    this.backlog.set({ partition }, sight.backlogMessages);
+    this.oldestAge.set({ partition }, sight.oldestAgeMs / 1000);
+    this.outbox.set({ partition }, sight.outboxEntries);
+    this.deadLettersWaiting.set({ partition }, sight.deadLetters);
+    this.remembered.set({ partition }, rememberedIds);
+  }
+
+  sawWorkers(count: number): void {
+    this.liveWorkers.set(count);
+  }
+
+  committed(partition: string, outcome: StepOutcome, seconds: number): void {
+    this.stepSeconds.observe(seconds);
+    this.batchMessages.observe(outcome.messages);
+    this.messages.inc({ outcome: 'accepted' }, outcome.accepted);
+    if (outcome.duplicates > 0) this.messages.inc({ outcome: 'duplicate' }, outcome.duplicates);
+    if (outcome.deadLetters.length > 0) {
+      this.messages.inc({ outcome: 'dead' }, outcome.deadLetters.length);
+      this.deadLetters.inc({ partition }, outcome.deadLetters.length);
+    }
+    for (const effect of outcome.effects) {
+      if (effect.kind === 'count') this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
+    }
+  }
+
+  leaseChanged(partition: string, kind: string): void {
+    this.leaseChanges.inc({ partition, kind });
+    // A partition owned elsewhere is reported there.
+    if (kind === 'acquired') return;
+    for (const gauge of [
+      this.backlog,
+      this.oldestAge,
+      this.outbox,
+      this.deadLettersWaiting,
+      this.remembered,
+    ]) {
+      gauge.remove({ partition });
+    }
+  }
+
+  fenced(partition: string): void {
+    this.fencedCommits.inc({ partition });
+  }
+
+  stopped(partition: string, waits: boolean): void {
+    this.waiting.set({ partition }, waits ? 1 : 0);
+  }
+
+  idled(partition: string, ms: number): void {
+    this.idleSeconds.inc({ partition }, ms / 1000);
+  }
+
+  dedupeWindowCut(partition: string): void {
+    this.windowCuts.inc({ partition });
+  }
+
+  tripped(rule: string): void {
+    this.trips.inc({ rule });
+  }
+}
