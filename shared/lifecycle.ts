@@ -62,7 +62,12 @@ export function runUntilStopped(
   };
   process.on('SIGINT', () => stop('SIGINT', 0));
   process.on('SIGTERM', () => stop('SIGTERM', 0));
-  if (followParent && process.connected) process.on('disconnect', () => stop('the launcher is gone', 0));
+  if (followParent && process.send !== undefined) {
+    const orphaned = (): void => stop('the launcher is gone', 0);
+    // It may have gone while this process was still loading; that event is over.
+    if (process.connected) process.on('disconnect', orphaned);
+    else orphaned();
+  }
   const fail = (error: unknown): void => {
     log.fatal({ err: error }, 'unexpected error');
     stop('unexpected error', 1);

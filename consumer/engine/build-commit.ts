@@ -2,21 +2,27 @@ import type { Keys, PartitionKeys } from '../../shared/keys.js';
 import { CommandList } from './commit.js';
 import type { StepOutcome } from './fold-step.js';
 import type { IdStore } from './id-store.js';
-import type { Processor } from './processor.js';
+import type { Document, Processor } from './processor.js';
 
 /** A document may not be larger: what Redis would choke on is refused before it is sent. */
 export const DOCUMENT_BYTES_MAX = 1024 * 1024;
 
-/** Thrown with the input that made a document too large: that input becomes a dead letter. */
 export class DocumentTooLargeError extends Error {
-  constructor(
-    readonly input: number,
-    name: string,
-    bytes: number,
-  ) {
+  constructor(name: string, bytes: number) {
     super(`document ${name} would have ${bytes} bytes, the bound is ${DOCUMENT_BYTES_MAX}`);
     this.name = 'DocumentTooLargeError';
   }
+}
+
+/** The text of a document. @throws DocumentTooLargeError */
+export function encodeDocument(processor: Processor, name: string, document: Document): string {
+  const text = processor.encode(name, document);
+  // A UTF-16 unit takes at most 3 bytes: measure exactly only what might be too large.
+  if (text.length * 3 > DOCUMENT_BYTES_MAX) {
+    const bytes = Buffer.byteLength(text);
+    if (bytes > DOCUMENT_BYTES_MAX) throw new DocumentTooLargeError(name, bytes);
+  }
+  return text;
 }
 
 export interface BuiltCommit {
@@ -61,18 +67,12 @@ export function buildCommit(options: BuildOptions): BuiltCommit {
 function writeDocuments({ outcome, processor, keys }: BuildOptions, commands: CommandList): void {
   const set: string[] = [];
   const deleted: string[] = [];
-  for (const [name, { document, writer }] of outcome.documents) {
+  for (const [name, document] of outcome.documents) {
     if (document === null) {
       deleted.push(keys.doc(name));
       continue;
     }
-    const text = processor.encode(name, document);
-    // A UTF-16 unit takes at most 3 bytes: measure exactly only what might be too large.
-    if (text.length * 3 > DOCUMENT_BYTES_MAX) {
-      const bytes = Buffer.byteLength(text);
-      if (bytes > DOCUMENT_BYTES_MAX) throw new DocumentTooLargeError(writer, name, bytes);
-    }
-    set.push(keys.doc(name), text);
+    set.push(keys.doc(name), encodeDocument(processor, name, document));
   }
   commands.addSplit('MSET', [], set, 2);
   commands.addSplit('UNLINK', [], deleted, 1);

@@ -22,7 +22,7 @@ export interface StepOutcome {
   readonly messages: number;
   readonly duplicates: number;
   readonly accepted: number;
-  readonly documents: ReadonlyMap<string, { readonly document: Document | null; readonly writer: number }>;
+  readonly documents: ReadonlyMap<string, Document | null>;
   readonly effects: readonly Effect[];
   readonly firedTimers: readonly string[];
   readonly deadLetters: readonly DeadLetter[];
@@ -40,6 +40,8 @@ export interface FoldStepOptions {
   readonly facts: Facts;
   /** Inputs that must not be folded, with the reason: they become dead letters. */
   readonly refused: ReadonlyMap<number, string>;
+  /** Throws for a document that must not be written: the input that would write it becomes a dead letter. */
+  readonly check?: (name: string, document: Document) => void;
 }
 
 /**
@@ -65,7 +67,7 @@ class StepFold {
   private messages = 0;
   private duplicates = 0;
   private accepted = 0;
-  private readonly documents = new Map<string, { document: Document | null; writer: number }>();
+  private readonly documents = new Map<string, Document | null>();
   private readonly effects: Effect[] = [];
   private readonly firedTimers: string[] = [];
   private readonly deadLetters: DeadLetter[] = [];
@@ -75,7 +77,7 @@ class StepFold {
   constructor(private readonly options: FoldStepOptions) {
     this.read = (name) => {
       const written = this.documents.get(name);
-      return written === undefined ? options.read(name) : written.document;
+      return written === undefined ? options.read(name) : written;
     };
   }
 
@@ -161,14 +163,15 @@ class StepFold {
   private tryFold(item: Planned & { kind: 'message' | 'timer' }, index: number): string | undefined {
     const refused = this.options.refused.get(index);
     if (refused !== undefined) return refused;
-    const { processor, facts, members } = this.options;
+    const { processor, facts, members, check } = this.options;
     let result: ReturnType<Processor['fold']>;
     try {
       result = processor.fold(item.input, this.read, facts, members);
+      if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
       return describeError(error);
     }
-    for (const [name, document] of result.writes) this.documents.set(name, { document, writer: index });
+    for (const [name, document] of result.writes) this.documents.set(name, document);
     for (const effect of result.effects) {
       this.effects.push(effect);
       if (effect.kind === 'timer' && effect.dueAt < this.earliestTimerMs) this.earliestTimerMs = effect.dueAt;

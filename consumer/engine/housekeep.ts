@@ -7,6 +7,8 @@ const script = new Script(import.meta.url, 'housekeep.lua');
 /** What the owner sees of its partition once per heartbeat. */
 export interface PartitionSight {
   readonly redisTimeMs: number;
+  /** Number of commits, as the head has it. */
+  readonly seq: number;
   readonly backlogMessages: number;
   /** Age of the oldest entry that is not folded; 0 when there is none. */
   readonly oldestAgeMs: number;
@@ -14,22 +16,22 @@ export interface PartitionSight {
   readonly deadLetters: number;
 }
 
-/** Trims the stream below `trimBelow` and looks at the partition; undefined when the lease is not ours. */
+/** Trims the stream up to the head's position and looks at the partition; undefined when the lease is not ours. */
 export async function housekeep(
   redis: Redis,
   keys: PartitionKeys,
   lease: string,
-  trimBelow: string,
 ): Promise<PartitionSight | undefined> {
   const reply = (await script.run(
     redis,
     [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead],
-    [lease, trimBelow],
-  )) as [0] | [1, number, number, number, number, number, string | null];
+    [lease],
+  )) as [0] | [1, number, number, number, number, number, number, string | null];
   if (reply[0] === 0) return undefined;
-  const [, redisTimeMs, appended, folded, outboxEntries, deadLetters, first] = reply;
+  const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first] = reply;
   return {
     redisTimeMs,
+    seq,
     backlogMessages: Math.max(0, appended - folded),
     oldestAgeMs: first === null ? 0 : Math.max(0, redisTimeMs - Number.parseInt(first, 10)),
     outboxEntries,

@@ -1,13 +1,13 @@
 import { performance } from 'node:perf_hooks';
 import type { PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
-import { type BuiltCommit, buildCommit, DocumentTooLargeError } from './build-commit.js';
+import { type BuiltCommit, buildCommit, DocumentTooLargeError, encodeDocument } from './build-commit.js';
 import { type Commit, type CommitResult, sendCommit } from './commit.js';
 import { DocumentCache } from './document-cache.js';
 import type { Engine } from './engine.js';
 import type { EntryBuffer } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
-import { describeError, foldStep, type StepOutcome } from './fold-step.js';
+import { foldStep, type StepOutcome } from './fold-step.js';
 import { compareEntryIds } from './head.js';
 import { IdStore } from './id-store.js';
 import type { Lease } from './lease.js';
@@ -69,8 +69,9 @@ export class PartitionFold {
     this.cautious = head.cautiousUntil !== '' || head.takeovers > TAKEOVERS_MAX;
   }
 
-  get position(): string {
-    return this.committed;
+  /** Number of commits known to be applied. */
+  get seqNow(): number {
+    return this.seq;
   }
 
   get nextTimerMs(): number {
@@ -149,9 +150,14 @@ export class PartitionFold {
     const read: ReadDocument = (document) => documents.get(document) ?? null;
     if (this.cautious && !refused.has(0)) await this.tryAlone(planned[0]!, documents, members, refused);
     const facts = new Map<string, boolean>();
-    // Each pass answers at least one reservation or refuses at least one input.
-    for (let passesLeft = 2 * planned.length + 4; passesLeft > 0; passesLeft -= 1) {
-      const outcome = foldStep({ planned, processor, ids: this.ids, read, members, facts, refused });
+    let checked = false;
+    const check = (name: string, document: unknown): void => {
+      if (document !== null) encodeDocument(processor, name, document);
+    };
+    // Each pass answers at least one reservation; the last may be one that finds who made a document too large.
+    for (let passesLeft = planned.length + 4; passesLeft > 0; passesLeft -= 1) {
+      const common = { planned, processor, ids: this.ids, read, members, facts, refused };
+      const outcome = foldStep(checked ? { ...common, check } : common);
       if (await this.answer(outcome, facts, read)) continue;
       try {
         const replyTtlMs = engine.settings.replyTtlMs;
@@ -165,8 +171,8 @@ export class PartitionFold {
         });
         return { outcome, built };
       } catch (error) {
-        if (!(error instanceof DocumentTooLargeError)) throw error;
-        refused.set(error.input, describeError(error));
+        if (checked || !(error instanceof DocumentTooLargeError)) throw error;
+        checked = true;
       }
     }
     throw new Error('the step does not come to rest');
@@ -183,7 +189,7 @@ export class PartitionFold {
     if (open.length === 0 || processor.reserve === undefined) return false;
     const staged: ReadDocument = (name) => {
       const written = outcome.documents.get(name);
-      return written === undefined ? read(name) : written.document;
+      return written === undefined ? read(name) : written;
     };
     const answers: Facts = await this.retry(() => processor.reserve!(open, staged));
     let denied = false;
@@ -213,7 +219,7 @@ export class PartitionFold {
     this.committed = commit.position;
     this.ids.mergeStage();
     this.timers.committed(built.earliestTimerMs, outcome.firedTimers.length > 0);
-    for (const [document, { document: value }] of outcome.documents) this.cache.put(document, value);
+    for (const [document, value] of outcome.documents) this.cache.put(document, value);
     if (this.cautious && !this.stillCautious(commit.position)) {
       this.cautious = false;
       this.cautiousUntil = '';

@@ -8,7 +8,6 @@ import type { Engine } from './engine.js';
 import { EntryBuffer, NewerEntryError } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { type FetchResult, fetchEntries } from './fetch.js';
-import { entryIdAfter } from './head.js';
 import { housekeep, type PartitionSight } from './housekeep.js';
 import { type Lease, releaseLease } from './lease.js';
 import { OutboxDrain, type Sink } from './outbox-drain.js';
@@ -125,8 +124,11 @@ export class PartitionRunner {
   /** Once per heartbeat: trim, look, report. @throws FencedError */
   async housekeep(): Promise<void> {
     const { metrics, redis } = this.engine;
-    const sight = await housekeep(redis, this.keys, this.lease.value, entryIdAfter(this.fold.position));
+    const known = this.fold.seqNow;
+    const sight = await housekeep(redis, this.keys, this.lease.value);
     if (sight === undefined) throw new FencedError('housekeeping');
+    // The head went back: Redis came up again without its last commits.
+    if (sight.seq < known) throw new FencedError('housekeeping: the head went back');
     this.sight = sight;
     metrics.sawPartition(this.name, sight, this.fold.rememberedIds);
   }

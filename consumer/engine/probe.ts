@@ -1,5 +1,5 @@
-import { type ChildProcess, fork } from 'node:child_process';
 import type { Topic } from '../../shared/topics.js';
+import { ProbeProcess, type ProbeSays } from './probe-process.js';
 import type { Input, Processor } from './processor.js';
 
 /** How often an input is tried in a fresh process before it is blamed: a process may also be killed from outside. */
@@ -22,68 +22,78 @@ export interface Probe {
   tryFold(request: ProbeRequest): Promise<ProbeVerdict>;
 }
 
+/** How long a probe process may take to start, on however slow a machine. */
+const START_MS_MAX = 30_000;
+
 /**
  * The proof that a message is the culprit: a process of its own, which folds nothing but this message, dies or
- * hangs while its parent lives - several times, each in a fresh process. Whoever kills workers from outside kills
- * the parent too, or would have to hit the same message every time. A fold that merely throws survives.
+ * hangs between saying that it has received it and saying that it is still alive - several times, each in a fresh
+ * process, while its parent lives. A probe that does not start blames nobody. Whoever kills workers from outside
+ * kills the parent too, or would have to hit the same message every time. A fold that merely throws survives.
  */
 export class ProcessProbe implements Probe {
-  private child: ChildProcess | undefined;
+  private child: ProbeProcess | undefined;
 
   /** @param modulePath module that calls `serveProbe` */
   constructor(
     private readonly modulePath: string,
-    private readonly timeoutMs: number,
+    private readonly foldMsMax: number,
   ) {}
 
+  /** @throws when no probe process can be started: then nothing is known about the input */
   async tryFold(request: ProbeRequest): Promise<ProbeVerdict> {
-    let reason = '';
+    let reason: string | undefined;
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
-      reason = await this.attempt(request);
-      if (reason === '') return { survived: true };
+      this.child ??= await this.start();
+      reason = await this.attempt(this.child, request);
+      if (reason === undefined) return { survived: true };
       this.close();
     }
     return { survived: false, reason: `${reason} (alone, ${ATTEMPTS_MAX} times)` };
   }
 
   close(): void {
-    this.child?.kill('SIGKILL');
+    this.child?.kill();
     this.child = undefined;
   }
 
-  /** Empty when the fold came back, else what happened. */
-  private attempt(request: ProbeRequest): Promise<string> {
-    this.child ??= fork(this.modulePath, [], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
-    const { child, timeoutMs } = this;
-    return new Promise((resolve) => {
-      const done = (reason: string): void => {
-        clearTimeout(timer);
-        child.removeAllListeners();
-        // A child whose channel breaks later must not take the worker with it.
-        child.on('error', () => undefined);
-        resolve(reason);
-      };
-      const timer = setTimeout(() => done(`folding it hung for ${timeoutMs} ms`), timeoutMs);
-      child.on('message', () => done(''));
-      child.on('error', (error) => done(`the probe failed: ${error.message}`));
-      child.on('exit', (code, signal) =>
-        done(`folding it ended the process (${signal ?? `exit code ${code}`})`),
-      );
-      child.send(request, (error) => {
-        if (error !== null) done(`the probe cannot be reached: ${error.message}`);
-      });
-    });
+  private async start(): Promise<ProbeProcess> {
+    const child = new ProbeProcess(this.modulePath);
+    const word = await child.nextWord(START_MS_MAX);
+    if (word === 'ready') return child;
+    child.kill();
+    throw new Error(`the probe process did not start: ${word}`);
+  }
+
+  /** undefined when the fold came back, else what happened. */
+  private async attempt(child: ProbeProcess, request: ProbeRequest): Promise<string | undefined> {
+    child.send(request);
+    const first = await child.nextWord(START_MS_MAX);
+    if (first !== 'received') {
+      this.close();
+      throw new Error(`the probe process did not take the input: ${first}`);
+    }
+    const second = await child.nextWord(this.foldMsMax);
+    return second === 'alive' ? undefined : `folding it: ${second}`;
   }
 }
 
 /** The probe process: folds what it is sent, forgets the result, says that it is still alive. */
 export function serveProbe(processors: readonly Processor[]): void {
+  const say = (word: ProbeSays, then: () => void = () => undefined): void => {
+    // Nobody may be left to hear it; then the channel closes, and this process ends with it.
+    process.send?.(word, undefined, undefined, then);
+  };
   process.on('disconnect', () => process.exit(0));
   process.on('message', (request: ProbeRequest) => {
     const processor = processors.find(({ topic }) => topic === request.topic);
-    if (processor !== undefined) foldOnce(processor, request);
-    process.send?.('alive');
+    // Only once it is on its way: a fold that kills this process must not be taken for one that never began.
+    say('received', () => {
+      if (processor !== undefined) foldOnce(processor, request);
+      say('alive');
+    });
   });
+  say('ready');
 }
 
 function foldOnce(processor: Processor, { documents, input, members }: ProbeRequest): void {

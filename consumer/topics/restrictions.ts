@@ -139,6 +139,10 @@ export class Restrictions implements Processor {
     };
   }
 
+  appliedControls(read: ReadDocument): readonly string[] {
+    return partitionIn(read).controls;
+  }
+
   /** Asks each rule's tripwire for all users of the batch, in their order. */
   reserve(reservations: readonly Reservation[], read: ReadDocument): Promise<Facts> {
     // The engine hands back the reservations that the folds made.

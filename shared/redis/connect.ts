@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import type { Lifecycle } from '../lifecycle.js';
 import type { Logger } from '../logging.js';
+import { Script } from './script.js';
 
 export interface ConnectOptions {
   readonly url: string;
@@ -29,10 +30,15 @@ export function connectRedis(options: ConnectOptions): Redis {
     autoResendUnfulfilledCommands: false,
     maxRetriesPerRequest: 0,
     connectTimeout: 2000,
-    ...(options.commandTimeoutMs === undefined ? {} : { commandTimeout: options.commandTimeoutMs }),
+    // A connection that is silent while commands wait is dropped as well: else the driver would go on writing to
+    // a server that hangs, and keep every command in memory until it answers.
+    ...(options.commandTimeoutMs === undefined
+      ? {}
+      : { commandTimeout: options.commandTimeoutMs, socketTimeout: options.commandTimeoutMs }),
     enableAutoPipelining: options.autoPipelining ?? false,
     retryStrategy: (attempt) => Math.min(50 * attempt, 1000),
   });
+  Script.defineAll(redis);
   let down = false;
   redis.on('error', (error) => {
     if (!down) log.warn({ connection: name, error: error.message }, 'redis connection lost');

@@ -8,6 +8,7 @@ export type RedisArgument = string | number | Buffer;
  * (restart, SCRIPT FLUSH) gets the text again without the caller noticing.
  */
 export class Script {
+  private static readonly all: Script[] = [];
   readonly lua: string;
   private readonly command: string;
 
@@ -18,6 +19,19 @@ export class Script {
   constructor(moduleUrl: string, file: string) {
     this.lua = readFileSync(new URL(file, moduleUrl), 'utf8');
     this.command = `weir_${file.replace(/\W/g, '_')}`;
+    if (Script.all.some(({ command }) => command === this.command)) {
+      throw new Error(`two scripts are called ${file}: a connection would know only one of them`);
+    }
+    Script.all.push(this);
+  }
+
+  /**
+   * Makes every script known to a connection. To be called before the connection is used: ioredis gives an open
+   * auto-pipeline the scripts that were known when it was opened, and one that is defined later and used in the same
+   * turn of the event loop ends the process with a TypeError that nobody can catch.
+   */
+  static defineAll(redis: Redis): void {
+    for (const script of Script.all) redis.defineCommand(script.command, { lua: script.lua });
   }
 
   /** Runs it. The reply is whatever the script returns: the caller decodes it at once. */

@@ -1,0 +1,19 @@
+import { Redis } from 'ioredis';
+import { loadConfig } from '../../../shared/config.js';
+
+/**
+ * Keeps a connection to Redis, and ends with SIGTERM (saying whether Redis is still there) or with its launcher.
+ * A deaf one does neither.
+ */
+const isDeaf = process.env['STAND_IN_IS_DEAF'] !== undefined;
+const redis = new Redis(loadConfig().redisUrl!);
+redis.on('error', () => undefined);
+process.on('SIGTERM', async () => {
+  if (isDeaf) return;
+  process.stdout.write(`stand-in worker ends: ${await redis.ping()}\n`);
+  process.exit(0);
+});
+process.on('disconnect', () => {
+  if (!isDeaf) process.exit(0);
+});
+process.stdout.write('stand-in worker runs\n');
