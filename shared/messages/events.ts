@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Ids and names that come from outside: 1 to 128 UTF-16 units, no U+0000, no lone surrogates. */
+/** Ids and names that come from outside: 1 to 128 characters (code points, as zod counts), no U+0000, no lone surrogates. */
 export const idSchema = z
   .string()
   .min(1, 'must not be empty')

@@ -19,6 +19,8 @@ export interface RuleSettings {
   readonly mode?: Mode;
   /** Control id that set the mode: an older control message arriving later changes nothing. */
   readonly modeControl?: string;
+  /** Control id that began the current stay in shadow mode; absent: the rule's own default did. */
+  readonly shadowControl?: string;
   readonly limits?: TripwireLimits;
   readonly limitsControl?: string;
   /** Control id of the last re-arm: the era of the tripwire in which this partition decides. */
@@ -27,8 +29,12 @@ export interface RuleSettings {
 
 export interface Rollback {
   readonly control: string;
+  /** What asked for it: a rollback, or a mode change with `lift`. */
+  readonly action: 'rollback' | 'mode';
   readonly rule: string;
+  /** Restrictions from `since` to `until` (ms, both included) are lifted; later ones stay. */
   readonly since: number;
+  readonly until: number;
   readonly lifted: number;
   readonly reply?: string;
 }

@@ -24,6 +24,8 @@ interface StoredUser {
   v: number;
   /** Features the user may not use now. Derived from the rest on every write; the API's answer. */
   denied?: Feature[];
+  /** Set where only overrides are known of the user, no event: the exception, so that users cost nothing. */
+  unknown?: true;
   flags?: number;
   cards?: UserState['profile']['cards'];
   spend?: string;
@@ -42,6 +44,7 @@ export function encodeUser(user: UserState): string {
     const denied = FEATURES.filter((feature) => isDenied(user, feature));
     if (denied.length > 0) stored.denied = denied;
   }
+  if (!user.known) stored.unknown = true;
   if (profile.scamFlags > 0) stored.flags = profile.scamFlags;
   if (profile.cards.length > 0) stored.cards = profile.cards;
   if (profile.spend > 0n) stored.spend = profile.spend.toString();
@@ -58,6 +61,7 @@ export function encodeUser(user: UserState): string {
 export function decodeUser(text: string): UserState {
   const stored = parseDocument(text) as unknown as StoredUser;
   return {
+    known: stored.unknown !== true,
     profile: {
       scamFlags: stored.flags ?? 0,
       cards: stored.cards ?? NEW_USER.profile.cards,

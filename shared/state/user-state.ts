@@ -7,15 +7,20 @@ import type { EventName, Feature } from '../messages/events.js';
  * field `v` first.
  */
 export interface UserState {
+  /** An event about this user was folded: the user counts in the tripwire's population. */
+  readonly known: boolean;
   readonly profile: Profile;
-  /** Sliding windows that rules declared: name → entries, oldest first. */
+  /** Sliding windows that rules declared: `<rule>.<window>` → entries, oldest first. */
   readonly windows: Readonly<Record<string, readonly WindowEntry[]>>;
-  /** Ids of the last few events of each kind that some rule names as evidence, oldest first. */
+  /** Rule → ids of the last few events it names as evidence, since it was last lifted; oldest first. */
   readonly recent: Readonly<Record<string, readonly string[]>>;
   readonly restrictions: readonly Restriction[];
   readonly overrides: readonly Override[];
-  /** Rule in shadow mode → when it would first have restricted this user (ms). */
-  readonly shadow: Readonly<Record<string, number>>;
+  /**
+   * Rule that matched in shadow mode → the control id that began that stay in shadow (empty: the rule's own
+   * default), so that a user counts once in each stay.
+   */
+  readonly shadow: Readonly<Record<string, string>>;
 }
 
 export interface Profile {
@@ -52,6 +57,7 @@ export interface Override {
 }
 
 export const NEW_USER: UserState = {
+  known: false,
   profile: { scamFlags: 0, cards: [], spend: 0n, chargebacks: 0n },
   windows: {},
   recent: {},
