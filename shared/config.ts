@@ -16,13 +16,17 @@ export const configSchema = z.object({
   OPS_PORT: integer(0, 65535)
     .default(0)
     .describe(
-      "TCP port of a worker's own /metrics and /health on 127.0.0.1; 0 picks a free one and logs it.",
+      "TCP port of a worker's own /metrics and /health on 127.0.0.1; 0 picks a free one and logs it. `npm start` gives its second worker the next port, and so on.",
     ),
   REDIS_URL: z
     .url({ protocol: /^rediss?$/ })
     .optional()
     .describe('Redis to use. Unset: `npm start` runs a private one.'),
-  REDIS_HOST: z.string().optional().describe('Host of Redis, where REDIS_URL is not set.'),
+  REDIS_HOST: z
+    .string()
+    .regex(/^[A-Za-z0-9._:-]+$/, 'must be a host name or an address')
+    .optional()
+    .describe('Host of Redis, where REDIS_URL is not set.'),
   REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
   WEIR_DATA_DIR: z.string().default('.weir').describe('Folder of the private stores; survives a restart.'),
   WEIR_NAMESPACE: z
@@ -131,16 +135,26 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     }),
   );
   const parsed = configSchema.safeParse(given);
+  const defects = heartbeatDefects(given);
   if (!parsed.success) {
     // The value is not repeated: REDIS_URL may hold a password.
-    throw new ConfigError(parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
+    defects.unshift(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
   }
+  if (!parsed.success || defects.length > 0) throw new ConfigError(defects);
   const settings = parsed.data;
-  if (settings.HEARTBEAT_MS * 3 > settings.LEASE_TTL_MS) {
-    throw new ConfigError(['HEARTBEAT_MS: must be at most a third of LEASE_TTL_MS']);
-  }
-  const redisUrl =
-    settings.REDIS_URL ??
-    (settings.REDIS_HOST === undefined ? undefined : `redis://${settings.REDIS_HOST}:${settings.REDIS_PORT}`);
-  return { ...settings, WEIR_DATA_DIR: resolve(settings.WEIR_DATA_DIR), redisUrl };
+  return { ...settings, WEIR_DATA_DIR: resolve(settings.WEIR_DATA_DIR), redisUrl: redisUrlOf(settings) };
+}
+
+/** Looks at its two settings alone, so that it is reported together with defects of others. */
+function heartbeatDefects(given: Readonly<Record<string, unknown>>): string[] {
+  const { HEARTBEAT_MS, LEASE_TTL_MS } = configSchema.shape;
+  const heartbeat = HEARTBEAT_MS.safeParse(given['HEARTBEAT_MS']);
+  const lease = LEASE_TTL_MS.safeParse(given['LEASE_TTL_MS']);
+  if (!heartbeat.success || !lease.success || heartbeat.data * 3 <= lease.data) return [];
+  return ['HEARTBEAT_MS: must be at most a third of LEASE_TTL_MS'];
+}
+
+function redisUrlOf({ REDIS_URL, REDIS_HOST, REDIS_PORT }: Settings): string | undefined {
+  if (REDIS_URL !== undefined || REDIS_HOST === undefined) return REDIS_URL;
+  return `redis://${REDIS_HOST.includes(':') ? `[${REDIS_HOST}]` : REDIS_HOST}:${REDIS_PORT}`;
 }

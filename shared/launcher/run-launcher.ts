@@ -1,0 +1,98 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Config, ConfigError, loadConfig } from '../config.js';
+import { Lifecycle } from '../lifecycle.js';
+import { createLogger } from '../logging.js';
+import { startApi } from './api-process.js';
+import { lockDataDir } from './data-dir-lock.js';
+import { whenPortFree } from './ports.js';
+import { ProcessGroups } from './process-groups.js';
+import { reportReadiness } from './readiness.js';
+import { redisStore } from './redis-store.js';
+import { type Say, say, sayError } from './say.js';
+import { StopRequest } from './stop-request.js';
+import type { Store } from './store.js';
+import { startWorkers } from './worker-processes.js';
+
+/** The programs that are run, relative to the root of the repository. */
+export interface Entries {
+  readonly api: string;
+  readonly worker: string;
+}
+
+/** After `kill -9` of a launcher its processes end by themselves; so long the next one waits for them. */
+const leftoverMsMax = 15_000;
+
+/** dist/shared/launcher/ → the folder of package.json. */
+const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
+
+interface Launch {
+  readonly config: Config;
+  readonly entries: Entries;
+  readonly lifecycle: Lifecycle;
+  readonly groups: ProcessGroups;
+  readonly stop: StopRequest;
+  readonly say: Say;
+}
+
+/**
+ * The whole life of `npm start`: read the configuration, bring everything up, wait for a reason to stop, take
+ * everything down in the reverse order (API, workers, stores), exit. Exit code 0 after a clean stop, 1 after a
+ * failure, 130 when a second Ctrl-C cut the stop short.
+ */
+export async function runLauncher(entries: Entries): Promise<never> {
+  const config = readConfig();
+  const groups = new ProcessGroups();
+  const stop = new StopRequest(say);
+  stop.listen(() => groups.killAll());
+  const lifecycle = new Lifecycle(createLogger('launcher', config.LOG_LEVEL));
+  const up = bringUp({ config, entries, lifecycle, groups, stop, say }).catch((error: unknown) => {
+    // What a stop interrupts fails because of the stop.
+    if (!stop.signal.aborted) stop.fail(error);
+  });
+  const { reason, exitCode } = await stop.requested;
+  if (exitCode === 0) say('stopping', reason);
+  else sayError(reason);
+  // Nothing may be started any more once releases run.
+  await up;
+  await lifecycle.close();
+  say('stopped', 'nothing is left running');
+  process.exit(exitCode);
+}
+
+function readConfig(): Config {
+  try {
+    return loadConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    sayError(error.message);
+    process.exit(1);
+  }
+}
+
+async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch): Promise<void> {
+  const { signal } = stop;
+  const environment: Record<string, string> = { WEIR_DATA_DIR: config.WEIR_DATA_DIR };
+  let waitMs = 0;
+  if (config.redisUrl === undefined) {
+    const lock = await lockDataDir(config.WEIR_DATA_DIR);
+    lifecycle.onClose('data folder', () => lock.release());
+    if (lock.leftBehind) waitMs = leftoverMsMax;
+  }
+  await whenPortFree(config.HOST, config.PORT, { waitMs, signal });
+  // Postgres will be the second; each is told to the API and the workers by the variable it names.
+  const stores: Store[] = [redisStore({ config, root, groups, say, stop })];
+  for (const store of stores) {
+    lifecycle.onClose(store.name, () => store.stop());
+    const { url, description } = await store.start(signal);
+    signal.throwIfAborted();
+    environment[store.urlVariable] = url;
+    say(store.name, description);
+  }
+  const processes = { config, root, groups, say, stop, environment };
+  const workers = startWorkers(processes, entries.worker);
+  lifecycle.onClose('workers', () => workers.stop());
+  const api = startApi(processes, entries.api);
+  lifecycle.onClose('api', () => api.stop());
+  await reportReadiness(await api.listening, { say, signal });
+}

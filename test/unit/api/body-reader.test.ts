@@ -1,0 +1,83 @@
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { expect } from 'chai';
+import { BodyAborted, BodyReader } from '../../../api/http/body.js';
+
+describe('BodyReader', () => {
+  const json = { 'content-type': 'application/json' };
+  const request = (
+    chunks: readonly (string | Buffer)[],
+    headers: Record<string, string> = json,
+  ): IncomingMessage =>
+    Object.assign(Readable.from(chunks.map((chunk) => Buffer.from(chunk as string))), {
+      headers,
+    }) as unknown as IncomingMessage;
+  const reader = (bytesMax = 100): BodyReader => new BodyReader({ bytesMax });
+
+  async function failure(work: Promise<unknown>): Promise<unknown> {
+    try {
+      await work;
+    } catch (error) {
+      return (error as { code?: string }).code ?? error;
+    }
+    return 'none';
+  }
+
+  it('joins chunks, also one that cuts a character', async () => {
+    const bytes = Buffer.from('{"a":"ü€😀"}');
+    for (let cut = 1; cut < bytes.length; cut++) {
+      const value = await reader().readJson(request([bytes.subarray(0, cut), bytes.subarray(cut)]));
+      expect(value).to.deep.equal({ a: 'ü€😀' });
+    }
+  });
+
+  it('takes exactly as many bytes as allowed', async () => {
+    expect(await reader(4).readJson(request(['12', '34']))).to.equal(1234);
+    expect(await failure(reader(3).readJson(request(['12', '34'])))).to.equal('body_too_large');
+    expect(await failure(reader(3).readJson(request(['1'], { ...json, 'content-length': '4' })))).to.equal(
+      'body_too_large',
+    );
+  });
+
+  it('refuses invalid UTF-8 wherever it is', async () => {
+    for (const bytes of [
+      [0x22, 0xff, 0x22],
+      [0x22, 0xc3, 0x22],
+      [0x22, 0xed, 0xa0, 0x80, 0x22],
+      [0x31, 0x80],
+    ]) {
+      expect(await failure(reader().readJson(request([Buffer.from(bytes)])))).to.equal('malformed_json');
+    }
+  });
+
+  for (const type of [
+    'application/json',
+    'Application/JSON; Charset="UTF-8"',
+    'application/json;charset=utf8',
+    'application/json;',
+  ]) {
+    it(`takes ${type}`, async () => {
+      expect(await reader().readJson(request(['1'], { 'content-type': type }))).to.equal(1);
+    });
+  }
+
+  it('tells lines from JSON', async () => {
+    const lines = await reader().readJsonOrLines(
+      request(['1\n2'], { 'content-type': 'application/x-ndjson' }),
+    );
+    expect(lines).to.deep.equal({ kind: 'ndjson', text: '1\n2' });
+  });
+
+  it('takes a missing body where there may be none', async () => {
+    expect(await reader().readOptionalJson(request([], {}))).to.equal(undefined);
+    expect(await reader().readOptionalJson(request([], { 'content-length': '0' }))).to.equal(undefined);
+    expect(await reader().readOptionalJson(request(['2'], { ...json, 'content-length': '1' }))).to.equal(2);
+  });
+
+  it('notices a caller that hangs up', async () => {
+    const req = request(['1']);
+    const reading = failure(reader().readJson(req));
+    req.destroy();
+    expect(await reading).to.be.instanceOf(BodyAborted);
+  });
+});
