@@ -2,23 +2,20 @@ import { performance } from 'node:perf_hooks';
 import type { PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { type BuiltCommit, buildCommit, DocumentTooLargeError, encodeDocument } from './build-commit.js';
+import { Caution } from './caution.js';
 import { type Commit, type CommitResult, sendCommit } from './commit.js';
 import { DocumentCache } from './document-cache.js';
 import type { Engine } from './engine.js';
 import type { EntryBuffer } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { foldStep, type StepOutcome } from './fold-step.js';
-import { compareEntryIds } from './head.js';
 import { IdStore } from './id-store.js';
 import type { Lease } from './lease.js';
-import { loadDocuments } from './load-documents.js';
+import { type LoadedDocuments, loadDocuments } from './load-documents.js';
 import { type Planned, planStep } from './plan-step.js';
 import type { Facts, Processor, ReadDocument } from './processor.js';
 import { retryWhileAway } from './retry.js';
-import { Timers } from './timers.js';
-
-/** After this many owners died without a commit, messages are tried alone. */
-const TAKEOVERS_MAX = 3;
+import { type DueTimers, Timers } from './timers.js';
 
 export interface PartitionFoldOptions {
   readonly engine: Engine;
@@ -30,6 +27,8 @@ export interface PartitionFoldOptions {
   readonly buffer: EntryBuffer;
   readonly mayGoOn: () => boolean;
 }
+
+type Prepared = LoadedDocuments & { readonly members: readonly string[] };
 
 export interface StepDone {
   readonly emitted: number;
@@ -48,9 +47,7 @@ export class PartitionFold {
   private seq: number;
   private at: number;
   private committed: string;
-  /** Too many owners died here: try inputs alone, at least until this entry is folded. */
-  private cautious: boolean;
-  private cautiousUntil: string;
+  private readonly caution: Caution;
 
   constructor(private readonly options: PartitionFoldOptions) {
     const { engine, keys, processor, lease, log, name } = options;
@@ -65,8 +62,7 @@ export class PartitionFold {
     this.seq = head.seq;
     this.at = head.at;
     this.committed = head.position;
-    this.cautiousUntil = head.cautiousUntil;
-    this.cautious = head.cautiousUntil !== '' || head.takeovers > TAKEOVERS_MAX;
+    this.caution = new Caution({ head, probe: engine.probe, processor, log });
   }
 
   /** Number of commits known to be applied. */
@@ -84,13 +80,12 @@ export class PartitionFold {
 
   /** Reads back what an owner keeps in memory. @throws when the head is dirty */
   async restore(): Promise<void> {
-    const { engine, lease, log } = this.options;
+    const { engine, lease } = this.options;
     if (lease.head.dirty)
       throw new Error('the head is dirty: a commit failed half-way (docs/failure-modes.md)');
     await this.retry(() => this.ids.load(engine.redis, lease.head.ids));
+    // The pinned documents.
     await this.retry(() => this.load([], []));
-    if (this.cautious)
-      log.warn({ takeovers: lease.head.takeovers }, 'owners died here: inputs are tried alone');
   }
 
   appliedControls(): readonly string[] | undefined {
@@ -102,22 +97,19 @@ export class PartitionFold {
    * @param timersUntilMs how far time has come: the last entry's, or Redis' own when the stream is drained
    */
   async step(timersUntilMs: number): Promise<StepDone | undefined> {
-    const { engine, buffer, name, processor } = this.options;
+    const { engine, buffer, name } = this.options;
     const started = performance.now();
     const due = await this.retry(() => this.timers.load(engine.redis, Math.max(this.at, timersUntilMs)));
-    if (this.cautious && this.cautiousUntil === '' && !buffer.isEmpty) this.cautiousUntil = buffer.lastId;
-    const planned = planStep({
-      buffer,
-      position: this.committed,
-      headAt: this.at,
-      timers: due,
-      inputsMax: this.cautious ? 1 : engine.settings.batchMessagesMax,
-      slotOf: (at) => this.ids.slotOf(at),
-      processor,
-      readPinned: this.readCached,
-    });
+    this.caution.look(buffer);
+    let planned = this.plan(due);
     if (planned.length === 0) return undefined;
-    const { outcome, built } = await this.foldPlanned(planned);
+    let loaded = await this.prepare(planned);
+    if (!(await this.caution.mayFold(planned, loaded, loaded.members))) {
+      planned = this.plan(due);
+      loaded = await this.prepare(planned);
+      await this.caution.mayFold(planned, loaded, loaded.members);
+    }
+    const { outcome, built } = await this.foldPlanned(planned, loaded);
     const last = planned[outcome.consumed - 1]!;
     const { position, offset } = last.after;
     await this.commit(
@@ -128,7 +120,7 @@ export class PartitionFold {
         offset,
         at: last.at,
         folded: outcome.messages,
-        cautiousUntil: this.stillCautious(position) ? this.cautiousUntil : '',
+        cautiousUntil: this.caution.headValue(position),
         ids: built.ids,
         commands: built.commands,
       },
@@ -140,15 +132,32 @@ export class PartitionFold {
     return { emitted: built.emitted, deadLetters: outcome.deadLetters.length };
   }
 
-  /** Folds until nothing is open: reservations answered, oversized documents refused. */
+  private plan(timers: DueTimers): Planned[] {
+    const { engine, buffer, processor } = this.options;
+    return planStep({
+      buffer,
+      position: this.committed,
+      headAt: this.at,
+      timers,
+      inputsMax: this.caution.inputsMax(engine.settings.batchMessagesMax),
+      slotOf: (at) => this.ids.slotOf(at),
+      processor,
+      readPinned: this.readCached,
+    });
+  }
+
+  private async prepare(planned: readonly Planned[]): Promise<Prepared> {
+    const members = await this.retry(() => this.members(planned));
+    return { ...(await this.retry(() => this.load(planned, members))), members };
+  }
+
+  /** Folds until nothing is open: reservations answered, whoever makes a document too large refused. */
   private async foldPlanned(
     planned: readonly Planned[],
+    { members, documents, refused }: Prepared,
   ): Promise<{ outcome: StepOutcome; built: BuiltCommit }> {
     const { engine, keys, processor } = this.options;
-    const members = await this.retry(() => this.members(planned));
-    const { documents, refused } = await this.retry(() => this.load(planned, members));
     const read: ReadDocument = (document) => documents.get(document) ?? null;
-    if (this.cautious && !refused.has(0)) await this.tryAlone(planned[0]!, documents, members, refused);
     const facts = new Map<string, boolean>();
     let checked = false;
     const check = (name: string, document: unknown): void => {
@@ -220,16 +229,7 @@ export class PartitionFold {
     this.ids.mergeStage();
     this.timers.committed(built.earliestTimerMs, outcome.firedTimers.length > 0);
     for (const [document, value] of outcome.documents) this.cache.put(document, value);
-    if (this.cautious && !this.stillCautious(commit.position)) {
-      this.cautious = false;
-      this.cautiousUntil = '';
-      this.options.log.info('inputs are folded together again');
-    }
-  }
-
-  private stillCautious(position: string): boolean {
-    if (!this.cautious) return false;
-    return this.cautiousUntil === '' || compareEntryIds(position, this.cautiousUntil) < 0;
+    this.caution.committed(commit.position);
   }
 
   /** Index members for a step that is a single input with a range. */
@@ -246,29 +246,6 @@ export class PartitionFold {
   private load(planned: readonly Planned[], members: readonly string[]) {
     const { engine, keys, processor } = this.options;
     return loadDocuments({ redis: engine.redis, keys, cache: this.cache, processor, planned, members });
-  }
-
-  /** Folds one input in a process of its own; one that dies or hangs there, alone, is refused. */
-  private async tryAlone(
-    item: Planned,
-    documents: ReadonlyMap<string, unknown>,
-    members: readonly string[],
-    refused: Map<number, string>,
-  ): Promise<void> {
-    if (item.kind !== 'message' && item.kind !== 'timer') return;
-    const { engine, processor, log } = this.options;
-    const texts = [...documents].map(
-      ([name, document]) => [name, document === null ? null : processor.encode(name, document)] as const,
-    );
-    const verdict = await engine.probe.tryFold({
-      topic: processor.topic,
-      input: item.input,
-      documents: texts,
-      members,
-    });
-    if (verdict.survived) return;
-    log.error({ reason: verdict.reason }, 'an input fails alone: it becomes a dead letter');
-    refused.set(0, verdict.reason);
   }
 
   private readonly readCached: ReadDocument = (name) => this.cache.get(name) ?? null;

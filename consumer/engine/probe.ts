@@ -2,12 +2,13 @@ import type { Topic } from '../../shared/topics.js';
 import { ProbeProcess, type ProbeSays } from './probe-process.js';
 import type { Input, Processor } from './processor.js';
 
-/** How often an input is tried in a fresh process before it is blamed: a process may also be killed from outside. */
+/** How often a single input is tried in a fresh process before it is blamed: a process may be killed from outside. */
 const ATTEMPTS_MAX = 3;
 
 export interface ProbeRequest {
   readonly topic: Topic;
-  readonly input: Input;
+  /** In order; each sees what those before it have written. */
+  readonly inputs: readonly Input[];
   /** Documents as Redis holds them. */
   readonly documents: readonly (readonly [name: string, text: string | null])[];
   readonly members: readonly string[];
@@ -17,7 +18,7 @@ export type ProbeVerdict =
   | { readonly survived: true }
   | { readonly survived: false; readonly reason: string };
 
-/** Folds an input where it can do no harm, to see whether it kills or hangs the process that folds it. */
+/** Folds inputs where they can do no harm, to see whether they kill or hang the process that folds them. */
 export interface Probe {
   tryFold(request: ProbeRequest): Promise<ProbeVerdict>;
 }
@@ -26,13 +27,15 @@ export interface Probe {
 const START_MS_MAX = 30_000;
 
 /**
- * The proof that a message is the culprit: a process of its own, which folds nothing but this message, dies or
+ * The proof that an input is the culprit: a process of its own, which folds nothing but this input, dies or
  * hangs between saying that it has received it and saying that it is still alive - several times, each in a fresh
  * process, while its parent lives. A probe that does not start blames nobody. Whoever kills workers from outside
  * kills the parent too, or would have to hit the same message every time. A fold that merely throws survives.
  */
 export class ProcessProbe implements Probe {
   private child: ProbeProcess | undefined;
+  /** One request at a time: the partitions of a worker share the process. */
+  private turn: Promise<unknown> = Promise.resolve();
 
   /** @param modulePath module that calls `serveProbe` */
   constructor(
@@ -41,15 +44,23 @@ export class ProcessProbe implements Probe {
   ) {}
 
   /** @throws when no probe process can be started: then nothing is known about the input */
-  async tryFold(request: ProbeRequest): Promise<ProbeVerdict> {
+  tryFold(request: ProbeRequest): Promise<ProbeVerdict> {
+    const verdict = this.turn.then(() => this.tryInTurn(request));
+    this.turn = verdict.catch(() => undefined);
+    return verdict;
+  }
+
+  private async tryInTurn(request: ProbeRequest): Promise<ProbeVerdict> {
+    // Several inputs are not blamed, only tried one by one after: once is enough.
+    const attemptsMax = request.inputs.length > 1 ? 1 : ATTEMPTS_MAX;
     let reason: string | undefined;
-    for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
+    for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
       this.child ??= await this.start();
       reason = await this.attempt(this.child, request);
       if (reason === undefined) return { survived: true };
       this.close();
     }
-    return { survived: false, reason: `${reason} (alone, ${ATTEMPTS_MAX} times)` };
+    return { survived: false, reason: `${reason} (${attemptsMax} times)` };
   }
 
   close(): void {
@@ -89,20 +100,27 @@ export function serveProbe(processors: readonly Processor[]): void {
     const processor = processors.find(({ topic }) => topic === request.topic);
     // Only once it is on its way: a fold that kills this process must not be taken for one that never began.
     say('received', () => {
-      if (processor !== undefined) foldOnce(processor, request);
+      if (processor !== undefined) foldInOrder(processor, request);
       say('alive');
     });
   });
   say('ready');
 }
 
-function foldOnce(processor: Processor, { documents, input, members }: ProbeRequest): void {
-  try {
-    const decoded = new Map(
-      documents.map(([name, text]) => [name, text === null ? null : processor.decode(name, text)]),
-    );
-    processor.fold(input, (name) => decoded.get(name) ?? null, new Map(), members);
-  } catch {
-    // A fold that throws is no danger to its process; the worker will see the same error.
+function foldInOrder(processor: Processor, { documents, inputs, members }: ProbeRequest): void {
+  const texts = new Map(documents);
+  const written = new Map<string, unknown>();
+  const read = (name: string): unknown => {
+    if (written.has(name)) return written.get(name);
+    const text = texts.get(name) ?? null;
+    return text === null ? null : processor.decode(name, text);
+  };
+  for (const input of inputs) {
+    try {
+      const result = processor.fold(input, read, new Map(), members);
+      for (const [name, document] of result.writes) written.set(name, document);
+    } catch {
+      // A fold that throws is no danger to its process; the worker will see the same error.
+    }
   }
 }
