@@ -8,6 +8,7 @@ import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis, whenReady } from '../shared/redis/connect.js';
 import type { Engine } from './engine/engine.js';
+import type { Sink } from './engine/outbox-drain.js';
 import { ProcessProbe } from './engine/probe.js';
 import { retryWhileAway } from './engine/retry.js';
 import { startWatchdog } from './engine/watchdog.js';
@@ -30,6 +31,8 @@ export interface ConsumerOptions {
   readonly rules: readonly Rule[];
   /** Module that folds suspicious messages in a process of its own; it must know the same rules. */
   readonly probeModule: string;
+  /** Where the outbox goes; absent: into the log. */
+  readonly sinks?: readonly Sink[];
 }
 
 export interface Consumer {
@@ -95,7 +98,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       rules,
       onTrip: (rule) => metrics.tripped(rule),
     }),
-    sinks: [new AuditLogSink(log.child({ sink: 'audit-log' }))],
+    sinks: options.sinks ?? [new AuditLogSink(log.child({ sink: 'audit-log' }))],
     partitionsPerTopic: config.PARTITIONS,
     subscriber,
   });

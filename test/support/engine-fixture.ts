@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import type { Sink } from '../../consumer/engine/outbox-drain.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
 import { testNamespace, testRedis } from './hooks.js';
 import { EventsTopic } from './partitions.js';
@@ -22,8 +23,9 @@ export class EngineFixture {
   async worker(
     settings: Readonly<Record<string, string>> = {},
     rules?: readonly Rule[],
+    sinks?: readonly Sink[],
   ): Promise<TestWorker> {
-    const worker = await startWorker({ ...this.environment, ...settings }, rules);
+    const worker = await startWorker({ ...this.environment, ...settings }, rules, sinks);
     this.onClose(() => worker.close());
     return worker;
   }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { type Consumer, composeConsumer } from '../../consumer/compose.js';
+import type { Sink } from '../../consumer/engine/outbox-drain.js';
 import { RULES } from '../../rules/restrictions/registry.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
 import { type Config, loadConfig } from '../../shared/config.js';
@@ -18,13 +19,15 @@ export interface TestWorker extends Consumer {
 export async function startWorker(
   environment: Readonly<Record<string, string>>,
   rules: readonly Rule[] = RULES,
+  sinks?: readonly Sink[],
 ): Promise<TestWorker> {
   const config = loadConfig({ ...FAST, ...environment });
   const log = createLogger('test-worker', config.LOG_LEVEL);
   const lifecycle = new Lifecycle(log);
   const probeModule = fileURLToPath(new URL('../../consumer/probe-main.js', import.meta.url));
   try {
-    const consumer = await composeConsumer({ config, lifecycle, log, rules, probeModule });
+    const common = { config, lifecycle, log, rules, probeModule };
+    const consumer = await composeConsumer(sinks === undefined ? common : { ...common, sinks });
     await consumer.worker.start();
     return { ...consumer, config, close: () => lifecycle.close() };
   } catch (error) {

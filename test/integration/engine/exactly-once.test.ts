@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { EngineFixture } from '../../support/engine-fixture.js';
+import { FaultyProxy } from '../../support/faulty-proxy.js';
 import { event } from '../../support/partitions.js';
 import { until } from '../../support/redis-server.js';
-import { FaultyProxy } from '../../support/faulty-proxy.js';
 
 describe('exactly once', () => {
   let fixture: EngineFixture;

@@ -16,7 +16,13 @@ describe('ownership of partitions', () => {
     redis = new Redis(testRedis().url);
     const namespace = testNamespace();
     topic = new EventsTopic(redis, namespace);
-    environment = { REDIS_URL: testRedis().url, WEIR_NAMESPACE: namespace };
+    // The real timing: a lease of 3 s, a heartbeat of 1 s.
+    environment = {
+      REDIS_URL: testRedis().url,
+      WEIR_NAMESPACE: namespace,
+      LEASE_TTL_MS: '3000',
+      HEARTBEAT_MS: '1000',
+    };
   });
 
   afterEach(async () => {
@@ -45,21 +51,19 @@ describe('ownership of partitions', () => {
   it('a second worker gets its fair share within two heartbeats, a third likewise', async () => {
     await worker();
     await worker();
-    await until(400, 'two workers own four each', async () => (await counts()).join() === '4,4');
+    await until(2000, 'two workers own four each', async () => (await counts()).join() === '4,4');
     await worker();
-    await until(400, 'three workers own 2, 3 and 3', async () => (await counts()).join() === '2,3,3');
+    await until(2000, 'three workers own 2, 3 and 3', async () => (await counts()).join() === '2,3,3');
   });
 
   it('a worker that leaves hands its partitions over without waiting for a lease to run out', async () => {
     const stays = await worker();
     const leaves = await worker();
-    await until(1000, 'two workers own four each', async () => (await counts()).join() === '4,4');
+    await until(2000, 'two workers own four each', async () => (await counts()).join() === '4,4');
     await leaves.close();
-    const started = Date.now();
-    await until(300, 'one owns all', async () =>
+    await until(1000, 'one owns all', async () =>
       (await topic.owners()).every((owner) => owner === stays.workerId),
     );
-    expect(Date.now() - started).to.be.below(300);
   });
 
   it('the partitions of a worker killed -9 are taken over when its leases run out', async () => {
@@ -68,10 +72,10 @@ describe('ownership of partitions', () => {
     await until(2000, 'two workers own four each', async () => (await counts()).join() === '4,4');
     const killed = Date.now();
     await dies.end('SIGKILL');
-    await until(2000, 'one owns all', async () =>
+    await until(6000, 'one owns all', async () =>
       (await topic.owners()).every((owner) => owner === stays.workerId),
     );
-    expect(Date.now() - killed).to.be.below(600 + 150);
+    expect(Date.now() - killed).to.be.below(3000 + 500);
   });
 
   it('a partition keeps working while it moves: every event is counted once', async () => {

@@ -1,0 +1,96 @@
+import { composeApi } from '../../api/compose.js';
+import { RULES } from '../../rules/restrictions/registry.js';
+import type { Rule } from '../../rules/restrictions/rule.js';
+import { loadConfig } from '../../shared/config.js';
+import { Lifecycle } from '../../shared/lifecycle.js';
+import { createLogger } from '../../shared/logging.js';
+import { EngineFixture } from './engine-fixture.js';
+import { HttpClient } from './http-client.js';
+import { until } from './redis-server.js';
+
+type Settings = Readonly<Record<string, string>>;
+
+export interface WeirOptions {
+  /** Environment variables of the API and of the workers. */
+  readonly settings?: Settings;
+  /** Workers to begin with. */
+  readonly workers?: number;
+  readonly redisUrl?: string;
+}
+
+/** Timing that a machine with other work to do can keep. */
+const TIMING = { LEASE_TTL_MS: '1500', HEARTBEAT_MS: '300', LOG_LEVEL: 'silent' } as const;
+/** The tests of everything but the tripwire restrict as many users as they like. */
+export const NO_TRIPWIRE = { TRIPWIRE_MIN_POPULATION: '1000000' } as const;
+
+/** The whole of weir in this process, over a namespace of its own: a real API, real workers, a real Redis. */
+export class WeirFixture extends EngineFixture {
+  /** The API that was started first. */
+  http = new HttpClient('');
+
+  /** Resolves when `GET /ready` is 200; without workers, when the API has found its Redis. */
+  static async start({ settings = {}, workers = 1, redisUrl }: WeirOptions = {}): Promise<WeirFixture> {
+    const weir = new WeirFixture(redisUrl, { ...TIMING, ...settings });
+    try {
+      weir.http = await weir.api();
+      await Promise.all(Array.from({ length: workers }, () => weir.worker()));
+      if (workers > 0) await weir.ready();
+      return weir;
+    } catch (error) {
+      await weir.close();
+      throw error;
+    }
+  }
+
+  /** One more API. Resolves when it has found its Redis. */
+  async api(settings: Settings = {}, rules: readonly Rule[] = RULES): Promise<HttpClient> {
+    const config = loadConfig({ PORT: '0', ...this.environment, ...settings });
+    const log = createLogger('test-api', config.LOG_LEVEL);
+    const lifecycle = new Lifecycle(log);
+    this.onClose(() => lifecycle.close());
+    const onMismatch = (error: Error): never => {
+      throw error;
+    };
+    const { url } = await composeApi({ config, lifecycle, log, rules, onMismatch });
+    const http = new HttpClient(url);
+    await until(10_000, 'the API has found its Redis', async () => {
+      return (await http.get('/canmessage?user_id=nobody')).status === 200;
+    });
+    return http;
+  }
+
+  async ready(): Promise<void> {
+    await until(10_000, '/ready is 200', async () => (await this.http.get('/ready')).status === 200);
+  }
+
+  /**
+   * Everything that lies in the namespace, by key, but for what workers write without being asked: heartbeats.
+   * Leases stay, because their value changes only with their holder.
+   */
+  async contents(): Promise<Readonly<Record<string, unknown>>> {
+    const found: Record<string, unknown> = {};
+    let cursor = '0';
+    do {
+      const [next, keys] = await this.redis.scan(cursor, 'MATCH', `${this.namespace}:*`, 'COUNT', 1000);
+      for (const key of keys) if (key !== this.topic.keys.workers) found[key] = await this.read(key);
+      cursor = next;
+    } while (cursor !== '0');
+    return found;
+  }
+
+  private async read(key: string): Promise<unknown> {
+    const type = await this.redis.type(key);
+    switch (type) {
+      case 'string':
+        return this.redis.get(key);
+      case 'hash':
+        return this.redis.hgetall(key);
+      case 'zset':
+        return this.redis.zrange(key, '0', '-1', 'WITHSCORES');
+      case 'stream':
+        return this.redis.xrange(key, '-', '+');
+      default:
+        throw new Error(`${key} is a ${type}`);
+    }
+  }
+}
