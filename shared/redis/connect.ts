@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import type { Lifecycle } from '../lifecycle.js';
 import type { Logger } from '../logging.js';
+import { CorkedRedis } from './corked-redis.js';
 import { Script } from './script.js';
 
 export interface ConnectOptions {
@@ -21,7 +22,7 @@ export interface ConnectOptions {
  */
 export function connectRedis(options: ConnectOptions): Redis {
   const { url, name, log, lifecycle } = options;
-  const redis = new Redis(url, {
+  const redis = new (options.autoPipelining === true ? CorkedRedis : Redis)(url, {
     connectionName: `weir-${name}`,
     // RESP2 on purpose: Redis 7.0's RESP3 brings nothing here and ioredis parses RESP2 faster.
     protocol: 2,
@@ -35,7 +36,6 @@ export function connectRedis(options: ConnectOptions): Redis {
     ...(options.commandTimeoutMs === undefined
       ? {}
       : { commandTimeout: options.commandTimeoutMs, socketTimeout: options.commandTimeoutMs }),
-    enableAutoPipelining: options.autoPipelining ?? false,
     retryStrategy: (attempt) => Math.min(50 * attempt, 1000),
   });
   Script.defineAll(redis);

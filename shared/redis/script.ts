@@ -26,9 +26,8 @@ export class Script {
   }
 
   /**
-   * Makes every script known to a connection. To be called before the connection is used: ioredis gives an open
-   * auto-pipeline the scripts that were known when it was opened, and one that is defined later and used in the same
-   * turn of the event loop ends the process with a TypeError that nobody can catch.
+   * Makes every script known to a connection, before it is used: a pipeline knows only the scripts that its
+   * connection knew when the pipeline was made, and fails for any other in a way nobody can catch.
    */
   static defineAll(redis: Redis): void {
     for (const script of Script.all) redis.defineCommand(script.command, { lua: script.lua });

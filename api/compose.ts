@@ -1,0 +1,108 @@
+import type { Rule } from '../rules/restrictions/rule.js';
+import { Appender } from '../shared/append/appender.js';
+import type { Config } from '../shared/config.js';
+import type { PartitionCountError } from '../shared/installation.js';
+import { Keys } from '../shared/keys.js';
+import type { Lifecycle } from '../shared/lifecycle.js';
+import type { Logger } from '../shared/logging.js';
+import type { TripwireLimits } from '../shared/messages/commands.js';
+import { createRegistry } from '../shared/metrics.js';
+import { connectRedis } from '../shared/redis/connect.js';
+import { BacklogSampler } from './backlog-sampler.js';
+import { deadLetterResources } from './dead-letters/dead-letter-resources.js';
+import { eventResources } from './events/event-resources.js';
+import { BodyReader } from './http/body.js';
+import { createFastExpress } from './http/fast-express.js';
+import { addRoutes } from './http/routes.js';
+import { HttpServer } from './http/server.js';
+import { ApiMetrics } from './metrics.js';
+import { operationResources } from './operations/operation-resources.js';
+import { ReplyWaiter } from './replies.js';
+import { decisionResources } from './restrictions/decisions.js';
+import { userResources } from './restrictions/user-resources.js';
+import { ruleResources } from './rules/rule-resources.js';
+import { Slots } from './slots.js';
+import { StoreGate } from './store-gate.js';
+
+const REDIS_URL_DEFAULT = 'redis://127.0.0.1:6379';
+
+export interface Api {
+  /** `http://127.0.0.1:8080`, with the real port. */
+  readonly url: string;
+}
+
+export interface ApiOptions {
+  readonly config: Config;
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  /** The rules that can be shown and changed; tests bring their own. */
+  readonly rules: readonly Rule[];
+  /** Called when the data was written with another number of partitions: the process must end. */
+  readonly onMismatch: (error: PartitionCountError) => void;
+}
+
+/**
+ * Builds the API process and starts to listen; the only place of `api/` that constructs resources. Each registers
+ * its release as it is made. Starts without Redis too, and answers 503 until it comes.
+ * @throws when it cannot listen
+ */
+export async function composeApi({ config, lifecycle, log, rules, onMismatch }: ApiOptions): Promise<Api> {
+  const url = config.redisUrl ?? REDIS_URL_DEFAULT;
+  const commandTimeoutMs = config.REDIS_COMMAND_TIMEOUT_MS;
+  const connection = { url, log, lifecycle, commandTimeoutMs };
+  const redis = connectRedis({ ...connection, name: 'api', autoPipelining: true });
+  const subscriber = connectRedis({ ...connection, name: 'api-replies' });
+  const keys = new Keys(config.WEIR_NAMESPACE);
+  const slots = new Slots(keys, config.PARTITIONS);
+  const metrics = new ApiMetrics(createRegistry());
+
+  const gate = new StoreGate({ redis, keys, partitions: config.PARTITIONS, log, onMismatch });
+  gate.start();
+  lifecycle.onClose('store gate', () => gate.stop());
+  const workerTtlMs = config.LEASE_TTL_MS;
+  const sampler = new BacklogSampler({ redis, keys, partitions: config.PARTITIONS, workerTtlMs });
+  sampler.start();
+  lifecycle.onClose('backlog sampler', () => sampler.stop());
+  metrics.watch(sampler, config.PARTITIONS);
+  const replies = new ReplyWaiter({ redis, subscriber, keys, deadlineMs: config.REPLY_DEADLINE_MS });
+  replies.start();
+  lifecycle.onClose('reply waiter', () => replies.stop());
+  const appender = new Appender({
+    redis,
+    backlogMax: config.BACKLOG_MAX,
+    onBatch: (messages) => metrics.observeBatch(messages),
+    onDefect: (error) => log.error({ err: error }, 'append failed'),
+  });
+
+  const bodies = new BodyReader({ bytesMax: config.BODY_BYTES_MAX });
+  const shared = { redis, keys, slots, gate, bodies, appender, sampler, replies };
+  const express = createFastExpress();
+  // In the order of how busy they are: Express tries one after the other.
+  const resources = [
+    ...eventResources(shared),
+    ...decisionResources(shared),
+    ...userResources(shared),
+    ...ruleResources({ ...shared, rules, limits: limitsIn(config), log }),
+    ...operationResources({ ...shared, registry: metrics.registry, workerTtlMs }),
+    ...deadLetterResources(shared),
+  ];
+  addRoutes(express.app, resources, metrics, log);
+  const server = new HttpServer({
+    ...{ express, metrics, log },
+    inFlightMax: config.IN_FLIGHT_MAX,
+    slowRequestMs: config.SLOW_REQUEST_MS,
+    shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
+  });
+  const listening = await server.listen(config.PORT, config.HOST);
+  lifecycle.onClose('http server', () => server.close());
+  return { url: listening };
+}
+
+function limitsIn(config: Config): TripwireLimits {
+  return {
+    max_share: config.TRIPWIRE_MAX_SHARE,
+    max_users: config.TRIPWIRE_MAX_USERS === 0 ? null : config.TRIPWIRE_MAX_USERS,
+    min_population: config.TRIPWIRE_MIN_POPULATION,
+    window_seconds: config.TRIPWIRE_WINDOW_SECONDS,
+  };
+}

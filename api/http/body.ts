@@ -1,0 +1,170 @@
+import { isAscii, isUtf8 } from 'node:buffer';
+import type { IncomingMessage } from 'node:http';
+import { Refusal } from '../refusal.js';
+
+export interface BodyLimits {
+  /** Largest body, in bytes. */
+  readonly bytesMax: number;
+}
+
+export type BodyKind = 'json' | 'ndjson';
+
+/** Bytes of bodies that all requests together may hold in memory. */
+const BODIES_BYTES_MAX = 256 * 1024 * 1024;
+/** How much of a body that nobody wants is read and thrown away, so that the caller gets to read our answer. */
+const DISCARD_BYTES_MAX = 16 * 1024 * 1024;
+const DISCARD_MS_MAX = 5000;
+
+/** Thrown when the caller hung up before the body was complete: nobody is left to answer. */
+export class BodyAborted extends Error {
+  constructor() {
+    super('the caller hung up before the body was complete');
+    this.name = 'BodyAborted';
+  }
+}
+
+/** Reads and decodes bodies. One per process: it knows how much all requests hold. */
+export class BodyReader {
+  private heldBytes = 0;
+
+  constructor(private readonly limits: BodyLimits) {}
+
+  /** Reads a JSON body. @throws Refusal 413, 415, 400 malformed_json; BodyAborted */
+  readJson(req: IncomingMessage): Promise<unknown> {
+    return this.read(req, false, (text) => parseJson(text));
+  }
+
+  /** Reads a JSON body where there may be none: undefined then. */
+  async readOptionalJson(req: IncomingMessage): Promise<unknown> {
+    const { headers } = req;
+    if (headers['content-length'] === '0') return undefined;
+    if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined)
+      return undefined;
+    return this.readJson(req);
+  }
+
+  /** Reads a body of JSON or of lines of JSON, without parsing it. */
+  readJsonOrLines(req: IncomingMessage): Promise<{ kind: BodyKind; text: string }> {
+    return this.read(req, true, (text, kind) => ({ kind, text }));
+  }
+
+  /**
+   * One promise and three listeners for the whole body, none of which is ever taken off: this is on the way of
+   * every message, and each of those costs as much as parsing a field.
+   */
+  private read<T>(
+    req: IncomingMessage,
+    linesAllowed: boolean,
+    convert: (text: string, kind: BodyKind) => T,
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      // What is thrown here, in the executor, rejects the promise.
+      const kind = kindOf(req, linesAllowed);
+      const declared = req.headers['content-length'];
+      // Refused before a byte of it is read.
+      if (declared !== undefined && Number(declared) > this.limits.bytesMax) throw this.tooLarge();
+      let first: Buffer | undefined;
+      let rest: Buffer[] | undefined;
+      let bytes = 0;
+      let done = false;
+      const finish = (): void => {
+        done = true;
+        this.heldBytes -= bytes;
+      };
+      req.on('data', (chunk: Buffer) => {
+        // The rest of a refused body flows on and is dropped; boundDiscard() bounds it.
+        if (done) return;
+        bytes += chunk.length;
+        this.heldBytes += chunk.length;
+        if (bytes > this.limits.bytesMax || this.heldBytes > BODIES_BYTES_MAX) {
+          finish();
+          reject(bytes > this.limits.bytesMax ? this.tooLarge() : tooManyBytes());
+        } else if (first === undefined) first = chunk;
+        else if (rest === undefined) rest = [first, chunk];
+        else rest.push(chunk);
+      });
+      req.on('end', () => {
+        if (done) return;
+        finish();
+        try {
+          const whole = rest === undefined ? first : Buffer.concat(rest, bytes);
+          resolve(convert(whole === undefined ? '' : decodeText(whole), kind));
+        } catch (error) {
+          reject(error);
+        }
+      });
+      req.on('close', () => {
+        if (done) return;
+        finish();
+        reject(new BodyAborted());
+      });
+    });
+  }
+
+  private tooLarge(): Refusal {
+    return new Refusal('body_too_large', `The body is larger than ${this.limits.bytesMax} bytes.`);
+  }
+}
+
+/**
+ * Lets a caller finish sending a body that was refused, up to a bound in bytes and time; then hangs up. Without
+ * it the answer would be lost (a closed socket with unread data resets the connection); without the bound the
+ * connection could be held for ever.
+ */
+export function boundDiscard(req: IncomingMessage): void {
+  if (req.destroyed) return;
+  let bytes = 0;
+  const timer = setTimeout(() => req.socket.destroy(), DISCARD_MS_MAX);
+  timer.unref();
+  req.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > DISCARD_BYTES_MAX) req.socket.destroy();
+  });
+  const done = (): void => clearTimeout(timer);
+  req.on('end', done);
+  req.on('close', done);
+  req.on('error', done);
+}
+
+/** @throws Refusal unless the content type is JSON (or, where allowed, NDJSON) in UTF-8 and not encoded. */
+function kindOf(req: IncomingMessage, linesAllowed: boolean): BodyKind {
+  const { headers } = req;
+  const encoding = headers['content-encoding'];
+  if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
+    throw new Refusal('unsupported_media_type', 'Only bodies without Content-Encoding are accepted.');
+  }
+  const type = headers['content-type'];
+  if (type === 'application/json') return 'json';
+  const media = /^\s*([^\s;]+)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*$/i
+    .exec(type ?? '')?.[1]
+    ?.toLowerCase();
+  if (media === 'application/json') return 'json';
+  if (linesAllowed && (media === 'application/x-ndjson' || media === 'application/ndjson')) return 'ndjson';
+  throw new Refusal(
+    'unsupported_media_type',
+    `The Content-Type must be application/json${linesAllowed ? ' or application/x-ndjson' : ''}, in UTF-8.`,
+  );
+}
+
+function tooManyBytes(): Refusal {
+  return new Refusal('overloaded', 'Too many large bodies are being received; try again.');
+}
+
+/** Most bodies are ASCII; those need no check and decode faster. */
+function decodeText(bytes: Buffer): string {
+  if (isAscii(bytes)) return bytes.toString('latin1');
+  if (!isUtf8(bytes)) throw new Refusal('malformed_json', 'The body is not valid UTF-8.');
+  return bytes.toString('utf8');
+}
+
+/** @throws Refusal malformed_json. The parser's own words are not passed on: they quote the body. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refusal(
+      'malformed_json',
+      text.trim() === '' ? 'The body is empty.' : 'The body is not valid JSON.',
+    );
+  }
+}

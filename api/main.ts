@@ -1,0 +1,34 @@
+import { isIP } from 'node:net';
+import { RULES } from '../rules/restrictions/registry.js';
+import { loadConfig } from '../shared/config.js';
+import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
+import { createLogger } from '../shared/logging.js';
+import { composeApi } from './compose.js';
+
+const config = loadConfig();
+const log = createLogger('api', config.LOG_LEVEL);
+const lifecycle = new Lifecycle(log);
+
+async function start(): Promise<void> {
+  const { url } = await composeApi({
+    ...{ config, lifecycle, log, rules: RULES },
+    // Ends the process with exit code 1: whatever it answered would be wrong.
+    onMismatch: (error) => {
+      throw error;
+    },
+  });
+  log.info({ url }, `listening on ${url}${isLoopback(config.HOST) ? LOOPBACK_NOTE : ''}`);
+  process.send?.({ type: 'listening', url });
+}
+
+const LOOPBACK_NOTE = ' (bound to loopback because there are no API keys yet)';
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+runUntilStopped(lifecycle, start, {
+  log,
+  shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
+  followParent: true,
+});

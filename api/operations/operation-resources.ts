@@ -1,0 +1,60 @@
+import type { Request, Response } from 'express';
+import type { Redis } from 'ioredis';
+import type { Registry } from 'prom-client';
+import type { Keys } from '../../shared/keys.js';
+import { countLiveWorkers } from '../backlog-sampler.js';
+import { sendJson, sendText } from '../http/respond.js';
+import type { Resource } from '../http/routes.js';
+import type { Slots } from '../slots.js';
+import type { StoreGate } from '../store-gate.js';
+
+export interface OperationDependencies {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly slots: Slots;
+  readonly gate: StoreGate;
+  readonly registry: Registry;
+  /** A worker whose heartbeat is older than this counts as gone, in ms. */
+  readonly workerTtlMs: number;
+}
+
+/** How much of the system is up. */
+interface Checks {
+  readonly redis: 'ok' | 'down';
+  readonly postgres: 'not_configured';
+  readonly workers: 'ok' | 'unknown' | 'none' | 'partitions_unowned';
+}
+
+export function operationResources(dependencies: OperationDependencies): Resource[] {
+  return [
+    { path: '/health', methods: { get: (req, res) => sendJson(req, res, 200, { status: 'ok' }) } },
+    { path: '/ready', methods: { get: (req, res) => getReady(dependencies, req, res) } },
+    { path: '/metrics', methods: { get: (req, res) => getMetrics(dependencies, req, res) } },
+  ];
+}
+
+async function getReady(dependencies: OperationDependencies, req: Request, res: Response): Promise<void> {
+  const checks = await check(dependencies);
+  const ready = checks.redis === 'ok' && checks.workers === 'ok';
+  if (ready) sendJson(req, res, 200, { status: 'ready', checks });
+  else sendJson(req, res, 503, { status: 'not_ready', checks }, ['Retry-After', '1']);
+}
+
+async function check({ redis, keys, slots, gate, workerTtlMs }: OperationDependencies): Promise<Checks> {
+  try {
+    await redis.ping();
+    if (!gate.isOpen) await gate.check();
+    const [live, owned] = await Promise.all([
+      countLiveWorkers(redis, keys, workerTtlMs),
+      Promise.all(slots.all.map((slot) => redis.exists(slot.keys.lease))),
+    ]);
+    const workers = live === 0 ? 'none' : owned.every((exists) => exists === 1) ? 'ok' : 'partitions_unowned';
+    return { redis: gate.isOpen ? 'ok' : 'down', postgres: 'not_configured', workers };
+  } catch {
+    return { redis: 'down', postgres: 'not_configured', workers: 'unknown' };
+  }
+}
+
+async function getMetrics({ registry }: OperationDependencies, req: Request, res: Response): Promise<void> {
+  sendText(req, res, 200, registry.contentType, await registry.metrics());
+}

@@ -1,0 +1,65 @@
+import type { Rule } from '../../rules/restrictions/rule.js';
+import { share, tripwireLimits } from '../../rules/tripwire.js';
+import type { AskedSettings } from '../../shared/control/control-log.js';
+import { readAskedSettings } from '../../shared/control/control-log.js';
+import { PARTITION_DOCUMENT } from '../../shared/keys.js';
+import type { TripwireLimits } from '../../shared/messages/commands.js';
+import { NEW_PARTITION, type PartitionState } from '../../shared/state/partition-state.js';
+import { decodePartition } from '../../shared/state/state-codec.js';
+import { type TripwireStatus, tripwireStatus } from '../../shared/tripwire/tripwire-status.js';
+import { isoTimeOrNull } from '../restrictions/user-view.js';
+import type { RuleDependencies } from './rule-dependencies.js';
+
+/** The answer of `GET /rules`. */
+export async function rulesView(dependencies: RuleDependencies): Promise<object> {
+  const { redis, keys, rules, limits } = dependencies;
+  const [asked, partitions] = await Promise.all([
+    readAskedSettings(redis, keys),
+    readPartitions(dependencies),
+  ]);
+  const population = partitions.reduce((sum, partition) => sum + partition.users, 0);
+  const views = rules.map(async (rule) => {
+    const settings = asked.get(rule.name) ?? {};
+    const ofRule = limitsOf(limits, rule, settings);
+    const status = await tripwireStatus(redis, keys, rule.name, ofRule.window_seconds);
+    return {
+      name: rule.name,
+      version: rule.version,
+      description: rule.description,
+      mode: settings.mode ?? rule.mode,
+      feature: rule.feature,
+      shadow_users: partitions.reduce((sum, partition) => sum + (partition.shadow[rule.name] ?? 0), 0),
+      tripwire: tripwireView(status, ofRule, population),
+    };
+  });
+  return { rules: await Promise.all(views) };
+}
+
+/** The limits in force, once every partition has heard of what was asked. */
+export function limitsOf(defaults: TripwireLimits, rule: Rule, { limits }: AskedSettings): TripwireLimits {
+  return tripwireLimits(defaults, rule.tripwire, limits);
+}
+
+function tripwireView(status: TripwireStatus, limits: TripwireLimits, population: number): object {
+  return {
+    state: status.state,
+    affected: status.affected,
+    population,
+    share: share(status.affected, population),
+    max_share: limits.max_share,
+    max_users: limits.max_users,
+    min_population: limits.min_population,
+    window_seconds: limits.window_seconds,
+    tripped_at: isoTimeOrNull(status.trippedAt),
+    population_at_trip: status.populationAtTrip,
+  };
+}
+
+function readPartitions({ redis, slots }: RuleDependencies): Promise<PartitionState[]> {
+  return Promise.all(
+    slots.ofTopic('events').map(async (slot) => {
+      const text = await redis.get(slot.keys.doc(PARTITION_DOCUMENT));
+      return text === null ? NEW_PARTITION : decodePartition(text);
+    }),
+  );
+}
