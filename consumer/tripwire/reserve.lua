@@ -3,8 +3,8 @@ reserve: asks a rule's tripwire for users that the rule is about to restrict. Th
 
   KEYS  1 wire (hash)   2 reserved (sorted set: user, Redis time in ms)
   ARGV  1 era in which the caller decides (control id, or empty)
-        2 known users   3 largest share, in parts per million   4 largest number of users (-1: no cap)
-        5 known users below which the wire never trips   6 window in ms
+        2 known users, as far as committed   3 largest share, in parts per million
+        4 largest number of users (-1: no cap)   5 known users below which the wire never trips   6 window in ms
         7 earliest time of the decisions that ask, in ms
         8… users, in order
   reply {now in ms, 1 if this call tripped the wire else 0, users in the window, answers}
@@ -17,7 +17,7 @@ reserve: asks a rule's tripwire for users that the rule is about to restrict. Th
 
 A user that is reserved already is granted and not counted again: a caller that crashed before its commit asks
 again and gets the same answer. While tripped the window is frozen. A caller of an older era is denied if that era
-had tripped: its partition has not come to the re-arm yet.
+had tripped: its partition has not come to the re-arm yet. Whoever is reserved is known, whatever ARGV 2 says.
 ]]
 local wire, reserved = KEYS[1], KEYS[2]
 local era, population, share_ppm = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -52,7 +52,6 @@ local affected = redis.call('ZCARD', reserved)
 local lag_before = lag_ms
 if affected == 0 and not tripped then lag_ms = 0 end
 
-local guarded = population >= min_population
 local trips = false
 local answers = {}
 for i = 8, #ARGV do
@@ -62,18 +61,20 @@ for i = 8, #ARGV do
     answer = '1'
   elseif not tripped and not late then
     local users = affected + 1
+    local known = math.max(population, users)
+    local guarded = known >= min_population
     local fits = not guarded
-      or not (users * 1000000 > share_ppm * population or (max_users >= 0 and users > max_users))
+      or not (users * 1000000 > share_ppm * known or (max_users >= 0 and users > max_users))
     if fits then
       redis.call('ZADD', reserved, now, user)
       affected = users
       lag_ms = math.max(lag_ms, now - decided_at)
       answer = '1'
     end
-    if guarded and (not fits or affected * 1000000 >= share_ppm * population
+    if guarded and (not fits or affected * 1000000 >= share_ppm * known
         or (max_users >= 0 and affected >= max_users)) then
       tripped, trips = true, true
-      redis.call('HSET', wire, 'tripped_at', now, 'affected', affected, 'population', population)
+      redis.call('HSET', wire, 'tripped_at', now, 'affected', affected, 'population', known)
     end
   end
   answers[#answers + 1] = answer

@@ -43,7 +43,5 @@ export type Control = { readonly control: string; readonly rule: string } & (
   | { readonly action: 'rollback'; readonly since: number }
 );
 
-export type ControlAction = Control['action'];
-
 /** Subject of messages that belong to a partition as a whole. No user has it: ids are never empty. */
 export const CONTROL_SUBJECT = '';

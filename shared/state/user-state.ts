@@ -1,4 +1,4 @@
-import type { EventName, Feature } from '../messages/events.js';
+import type { Feature } from '../messages/events.js';
 
 /**
  * The decision state of one user: the document `user:<tenant>:<user id>`.
@@ -75,5 +75,3 @@ export function isDenied(user: UserState, feature: Feature): boolean {
   if (override !== undefined) return !override.allow;
   return user.restrictions.some((restriction) => restriction.feature === feature);
 }
-
-export type EvidenceName = EventName;
