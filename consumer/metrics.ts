@@ -99,6 +99,7 @@ export class ConsumerMetrics {
     this.leaseChanges.inc({ partition, kind });
     // A partition owned elsewhere is reported there.
     if (kind === 'acquired') return;
+    this.waiting.remove({ partition });
     for (const gauge of [
       this.backlog,
       this.oldestAge,

@@ -35,7 +35,7 @@ export interface WireRequest {
   readonly era: string;
   /** Users, in order. The same user twice is one user. */
   readonly users: readonly string[];
-  /** Known users, of all partitions. */
+  /** Known users, of all partitions, as far as they have committed. */
   readonly population: number;
   readonly limits: TripwireLimits;
   /** The wire's clock, ms. */
@@ -85,25 +85,29 @@ export function share(affected: number, population: number): number {
 /**
  * Asks for each user in order. A user reserved already is granted and not counted again, so that asking twice is
  * harmless. Never more users than the limit are granted; the one that reaches it is, and trips the wire.
+ *
+ * Whoever is reserved is known, also while the partition that asked has not committed: else partitions that all meet
+ * their first users at the same moment would each believe to be below `min_population`.
  */
 export function reserve(before: Wire, request: WireRequest): WireAnswer {
   const { era, users, population, limits, now, decidedAt } = request;
   let wire = isNewerControl(era, before.era) ? rearm(before, era) : before;
   const isLate = isNewerControl(wire.era, era) && wire.previousTripped;
   const reserved = new Map(wire.tripped === null ? inWindow(wire.reserved, limits, now) : wire.reserved);
-  const guarded = population >= limits.min_population;
   let lagMs = reserved.size === 0 && wire.tripped === null ? 0 : wire.lagMs;
   let tripped = wire.tripped;
   const granted = users.map((user) => {
     if (reserved.has(user)) return true;
     if (tripped !== null || isLate) return false;
-    const fits = !guarded || !exceeds(reserved.size + 1, population, limits);
+    const known = Math.max(population, reserved.size + 1);
+    const guarded = known >= limits.min_population;
+    const fits = !guarded || !exceeds(reserved.size + 1, known, limits);
     if (fits) {
       reserved.set(user, now);
       lagMs = Math.max(lagMs, now - decidedAt);
     }
-    if (guarded && (!fits || reaches(reserved.size, population, limits))) {
-      tripped = { at: now, affected: reserved.size, population };
+    if (guarded && (!fits || reaches(reserved.size, known, limits))) {
+      tripped = { at: now, affected: reserved.size, population: known };
     }
     return fits;
   });

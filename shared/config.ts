@@ -63,7 +63,7 @@ export const configSchema = z.object({
     .describe(
       'Interval of worker heartbeats, lease renewals and housekeeping, in ms. At most a third of the lease.',
     ),
-  BATCH_MESSAGES_MAX: integer(1, 10_000).default(2000).describe('Messages folded per commit.'),
+  BATCH_MESSAGES_MAX: integer(1, 5000).default(2000).describe('Messages folded per commit.'),
   STATE_CACHE_MAX: integer(0, 10_000_000)
     .default(50_000)
     .describe('Documents a worker keeps in memory per partition.'),

@@ -1,4 +1,4 @@
-import { type Logger, pino } from 'pino';
+import { type Logger, pino, stdSerializers } from 'pino';
 
 export type { Logger };
 
@@ -9,11 +9,13 @@ export type { Logger };
 export function createLogger(component: string, level: string): Logger {
   const base = { component, pid: process.pid };
   const redact = ['password', 'token', '*.password', '*.token', 'headers.authorization', 'headers.cookie'];
-  if (!process.stdout.isTTY) return pino({ level, base, redact });
+  const serializers = { err: errorWithoutCommand };
+  if (!process.stdout.isTTY) return pino({ level, base, redact, serializers });
   return pino({
     level,
     base,
     redact,
+    serializers,
     transport: {
       target: 'pino-pretty',
       options: {
@@ -31,4 +33,13 @@ export function withoutPassword(url: string): string {
   parsed.username = '';
   parsed.password = '';
   return parsed.toString();
+}
+
+/** The driver hangs the whole command on its errors: documents, ids, leases. None of it belongs into a log. */
+function errorWithoutCommand(error: Error): object {
+  const { command, ...rest } = stdSerializers.err(error) as { command?: { name?: string } } & Record<
+    string,
+    unknown
+  >;
+  return command?.name === undefined ? rest : { ...rest, command: command.name };
 }

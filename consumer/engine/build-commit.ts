@@ -32,6 +32,8 @@ export interface BuiltCommit {
   /** Due time of the earliest timer this step sets; Infinity: none. */
   readonly earliestTimerMs: number;
   readonly emitted: number;
+  /** Length of the text of every document written. */
+  readonly sizes: ReadonlyMap<string, number>;
 }
 
 export interface BuildOptions {
@@ -51,7 +53,7 @@ export interface BuildOptions {
 export function buildCommit(options: BuildOptions): BuiltCommit {
   const { outcome, keys, ids } = options;
   const commands = new CommandList();
-  writeDocuments(options, commands);
+  const sizes = writeDocuments(options, commands);
   const earliestTimerMs = writeTimers(outcome, keys, commands);
   writeIndexes(outcome, keys, commands);
   const emitted = writeMessages(options, commands);
@@ -61,10 +63,14 @@ export function buildCommit(options: BuildOptions): BuiltCommit {
       ...['attempts', letter.attempts, 'at', letter.at, 'kind', letter.kind],
     );
   }
-  return { commands, ids: ids.writeStage(commands), earliestTimerMs, emitted };
+  return { commands, ids: ids.writeStage(commands), earliestTimerMs, emitted, sizes };
 }
 
-function writeDocuments({ outcome, processor, keys }: BuildOptions, commands: CommandList): void {
+function writeDocuments(
+  { outcome, processor, keys }: BuildOptions,
+  commands: CommandList,
+): ReadonlyMap<string, number> {
+  const sizes = new Map<string, number>();
   const set: string[] = [];
   const deleted: string[] = [];
   for (const [name, document] of outcome.documents) {
@@ -72,10 +78,13 @@ function writeDocuments({ outcome, processor, keys }: BuildOptions, commands: Co
       deleted.push(keys.doc(name));
       continue;
     }
-    set.push(keys.doc(name), encodeDocument(processor, name, document));
+    const text = encodeDocument(processor, name, document);
+    sizes.set(name, text.length);
+    set.push(keys.doc(name), text);
   }
   commands.addSplit('MSET', [], set, 2);
   commands.addSplit('UNLINK', [], deleted, 1);
+  return sizes;
 }
 
 function writeTimers(outcome: StepOutcome, keys: PartitionKeys, commands: CommandList): number {

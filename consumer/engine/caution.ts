@@ -1,8 +1,7 @@
 import type { Logger } from '../../shared/logging.js';
 import type { EntryBuffer } from './entry-buffer.js';
 import { compareEntryIds, type Head } from './head.js';
-import type { LoadedDocuments } from './load-documents.js';
-import type { Planned } from './plan-step.js';
+import type { Prepared } from './partition-fold.js';
 import type { Probe } from './probe.js';
 import type { Input, Processor } from './processor.js';
 
@@ -55,16 +54,12 @@ export class Caution {
    * Tries a step. True: fold it (a single input that fails is marked as refused). False: plan it again, smaller.
    * @throws when no probe can be started
    */
-  async mayFold(
-    planned: readonly Planned[],
-    loaded: LoadedDocuments,
-    members: readonly string[],
-  ): Promise<boolean> {
+  async mayFold({ planned, documents: loaded, members, refused }: Prepared): Promise<boolean> {
     if (this.mode === 'none') return true;
     const { probe, processor, log } = this.options;
     const inputs = planned.flatMap((item): Input[] => ('input' in item ? [item.input] : []));
     if (inputs.length === 0) return true;
-    const documents = [...loaded.documents].map(
+    const documents = [...loaded].map(
       ([name, document]) => [name, document === null ? null : processor.encode(name, document)] as const,
     );
     const verdict = await probe.tryFold({ topic: processor.topic, inputs, documents, members });
@@ -78,7 +73,7 @@ export class Caution {
       return false;
     }
     log.error({ reason: verdict.reason }, 'an input fails alone: it becomes a dead letter');
-    loaded.refused.set(0, verdict.reason);
+    refused.set(0, verdict.reason);
     return true;
   }
 

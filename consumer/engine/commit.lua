@@ -3,7 +3,7 @@
 commit: makes everything that folding a step changed take effect, or nothing.
 
   KEYS  1 head   2 lease
-  ARGV  1 lease value   2 seq as I know it   3 position   4 offset   5 at in ms   6 messages folded
+  ARGV  1 lease value   2 seq as I know it   3 position   4 inside (entry:messages or empty)   5 at in ms   6 messages folded
         7 cautious until (entry id or empty)   8 id bookkeeping or empty for unchanged
         9.. commands, each: number of words, then the words. COMPACT <key> rewrites a string without slack.
   reply OK       applied
@@ -51,6 +51,6 @@ if ARGV[8] ~= '' then
   redis.call('HSET', KEYS[1], 'ids', ARGV[8])
 end
 redis.call('HINCRBY', KEYS[1], 'folded', ARGV[6])
-redis.call('HSET', KEYS[1], 'position', ARGV[3], 'offset', ARGV[4], 'seq', seq + 1, 'at', ARGV[5],
+redis.call('HSET', KEYS[1], 'position', ARGV[3], 'inside', ARGV[4], 'seq', seq + 1, 'at', ARGV[5],
   'takeovers', 0, 'cautious', ARGV[7], 'dirty', 0)
 return 'OK'

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import { type RedisArgument, Script } from '../../shared/redis/script.js';
+import { type Inside, writeInside } from './head.js';
 
 /** The commit script. Tests cut its guards out to show what they are for. */
 export const commitScript = new Script(import.meta.url, 'commit.lua');
@@ -36,7 +37,7 @@ export interface Commit {
   readonly lease: string;
   readonly seq: number;
   readonly position: string;
-  readonly offset: number;
+  readonly inside: Inside | undefined;
   readonly at: number;
   /** Messages this step has dealt with, whatever became of them: what the backlog shrinks by. */
   readonly folded: number;
@@ -53,10 +54,11 @@ export type CommitResult = 'OK' | 'ALREADY' | 'FENCED' | 'STALE' | 'DIRTY';
  * then OK or ALREADY.
  */
 export async function sendCommit(redis: Redis, keys: PartitionKeys, commit: Commit): Promise<CommitResult> {
-  const { lease, seq, position, offset, at, folded, cautiousUntil, ids } = commit;
+  const { lease, seq, position, inside, at, folded, cautiousUntil, ids } = commit;
+  const guards: RedisArgument[] = [lease, seq, position, writeInside(inside), at, folded, cautiousUntil, ids];
   return (await commitScript.run(
     redis,
     [keys.head, keys.lease],
-    [lease, seq, position, offset, at, folded, cautiousUntil, ids, ...commit.commands.words],
+    guards.concat(commit.commands.words),
   )) as CommitResult;
 }

@@ -1,5 +1,6 @@
 import type { Message } from '../../shared/messages/message.js';
 import { decodeEntry, type RawEntry } from '../../shared/messages/record-batch.js';
+import type { Inside } from './head.js';
 
 /** Thrown when the stream holds a record batch of a newer version: this worker must give the partition away. */
 export class NewerEntryError extends Error {
@@ -19,26 +20,23 @@ export interface PendingEntry {
   readonly messages: readonly Message[];
 }
 
-/** Where a fold stands: `position` folded completely, `offset` messages of the entry after it too. */
+/** Where a fold stands: `position` is folded completely, and of the entry after it what `inside` says. */
 export interface Cursor {
   readonly position: string;
-  readonly offset: number;
+  readonly inside: Inside | undefined;
 }
 
 /** Entries read ahead of the fold, in stream order. */
 export class EntryBuffer {
   private entries: PendingEntry[] = [];
   private messageCount = 0;
-  /** Messages of the first entry that are folded already. */
-  private firstOffset: number;
 
   constructor(
     /** Last entry fetched. */
     private last: string,
-    offset: number,
-  ) {
-    this.firstOffset = offset;
-  }
+    /** What is folded already of the first entry, where it is that entry. */
+    private partly: Inside | undefined,
+  ) {}
 
   get lastId(): string {
     return this.last;
@@ -57,8 +55,8 @@ export class EntryBuffer {
     return this.entries;
   }
 
-  get offset(): number {
-    return this.firstOffset;
+  get inside(): Inside | undefined {
+    return this.partly;
   }
 
   /** @throws NewerEntryError */
@@ -68,9 +66,7 @@ export class EntryBuffer {
       if (decoded.kind === 'newer') throw new NewerEntryError(decoded.id, decoded.version);
       this.last = decoded.id;
       if (decoded.kind === 'batch') {
-        // Only a new owner begins inside an entry: what its predecessor folded of it does not wait.
-        if (this.entries.length === 0)
-          this.messageCount -= Math.min(this.firstOffset, decoded.messages.length);
+        if (this.entries.length === 0) this.beginAt(decoded.id);
         this.entries.push({ id: decoded.id, atMs: decoded.atMs, messages: decoded.messages });
         this.messageCount += decoded.messages.length;
       } else {
@@ -82,16 +78,20 @@ export class EntryBuffer {
 
   /** The fold has come to `cursor`: forget what lies before it. */
   advanceTo(cursor: Cursor): void {
-    let done = 0;
-    while (done < this.entries.length && this.entries[done]!.id !== cursor.position) done += 1;
-    if (done < this.entries.length) {
-      for (let i = 0; i <= done; i += 1) {
-        this.messageCount -= this.entries[i]!.messages.length - (i === 0 ? this.firstOffset : 0);
-      }
-      this.entries.splice(0, done + 1);
-      this.firstOffset = 0;
+    const done = this.entries.findIndex(({ id }) => id === cursor.position) + 1;
+    for (const { messages } of this.entries.splice(0, done)) this.messageCount -= messages.length;
+    // Messages of a first entry that are folded were taken off before; the entry is gone or still the first.
+    if (done > 0) {
+      this.messageCount += this.partly?.messages ?? 0;
+      this.partly = undefined;
     }
-    this.messageCount -= cursor.offset - this.firstOffset;
-    this.firstOffset = cursor.offset;
+    this.messageCount -= (cursor.inside?.messages ?? 0) - (this.partly?.messages ?? 0);
+    this.partly = cursor.inside;
+  }
+
+  /** Only a new owner begins inside an entry: what its predecessor folded of it does not wait. */
+  private beginAt(id: string): void {
+    if (this.partly?.entry !== id) this.partly = undefined;
+    this.messageCount -= this.partly?.messages ?? 0;
   }
 }

@@ -8,6 +8,8 @@ const script = new Script(import.meta.url, 'fetch.lua');
 /** Bounds of one fetch. It overshoots by at most one read of `ENTRIES_PER_READ` entries. */
 const FETCH_BYTES_MAX = 4 * 1024 * 1024;
 const ENTRIES_PER_READ = 64;
+/** One name for every owner: there is no pending list, and names would pile up in the group. */
+const CONSUMER = 'owner';
 
 export type FetchResult =
   | { readonly kind: 'fetched'; readonly redisTimeMs: number; readonly entries: readonly RawEntry[] }
@@ -18,14 +20,13 @@ export async function fetchEntries(
   redis: Redis,
   keys: PartitionKeys,
   lease: string,
-  consumer: string,
   from: string,
   messages: number,
 ): Promise<FetchResult> {
   const reply = (await script.run(
     redis,
     [keys.stream, keys.lease],
-    [lease, GROUP, consumer, from, messages, FETCH_BYTES_MAX, ENTRIES_PER_READ],
+    [lease, GROUP, CONSUMER, from, messages, FETCH_BYTES_MAX, ENTRIES_PER_READ],
   )) as [0] | [1, number, RawEntry[]];
   return reply[0] === 0 ? { kind: 'fenced' } : { kind: 'fetched', redisTimeMs: reply[1], entries: reply[2] };
 }

@@ -55,15 +55,15 @@ export function foldStep(options: FoldStepOptions): StepOutcome {
   let consumed = 0;
   for (; consumed < planned.length; consumed += 1) {
     const item = planned[consumed]!;
-    if (consumed > 0 && step.earliestTimerMs <= item.at) break;
+    if (consumed > 0 && step.mustEndBefore(item)) break;
     step.fold(item, consumed);
   }
   return step.outcome(consumed);
 }
 
 class StepFold {
-  /** The earliest timer set so far: an input at or after it must wait for it. */
-  earliestTimerMs = Infinity;
+  private earliestTimerMs = Infinity;
+  private readonly touchedTimers = new Set<string>();
   private messages = 0;
   private duplicates = 0;
   private accepted = 0;
@@ -79,6 +79,16 @@ class StepFold {
       const written = this.documents.get(name);
       return written === undefined ? options.read(name) : written;
     };
+  }
+
+  /**
+   * What was planned may be overtaken by what the step itself did: a timer it set comes first, a timer it moved or
+   * cancelled no longer comes as planned. The next step is planned with the truth.
+   */
+  mustEndBefore(item: Planned): boolean {
+    return (
+      this.earliestTimerMs <= item.at || (item.kind === 'timer' && this.touchedTimers.has(item.timer.id))
+    );
   }
 
   fold(item: Planned, index: number): void {
@@ -174,7 +184,9 @@ class StepFold {
     for (const [name, document] of result.writes) this.documents.set(name, document);
     for (const effect of result.effects) {
       this.effects.push(effect);
-      if (effect.kind === 'timer' && effect.dueAt < this.earliestTimerMs) this.earliestTimerMs = effect.dueAt;
+      if (effect.kind !== 'timer' && effect.kind !== 'cancel_timer') continue;
+      this.touchedTimers.add(effect.id);
+      if (effect.kind === 'timer') this.earliestTimerMs = Math.min(this.earliestTimerMs, effect.dueAt);
     }
     if (result.reservations !== undefined) this.reservations.push(...result.reservations);
     return undefined;

@@ -2,8 +2,8 @@
 export interface Head {
   /** Last stream entry folded completely. */
   readonly position: string;
-  /** Messages of the entry after `position` that are folded already; 0 but for a step cut inside an entry. */
-  readonly offset: number;
+  /** Where the last step ended inside an entry: which one, and how many of its messages are folded. */
+  readonly inside: Inside | undefined;
   /** Number of commits. */
   readonly seq: number;
   /** Time of the last input folded, in ms: never goes back. */
@@ -20,6 +20,21 @@ export interface Head {
   readonly seed: string;
 }
 
+/** Names its entry, so that it can never be applied to another one (should Redis have lost the entry meanwhile). */
+export interface Inside {
+  readonly entry: string;
+  readonly messages: number;
+}
+
+export function writeInside(inside: Inside | undefined): string {
+  return inside === undefined ? '' : `${inside.entry}:${inside.messages}`;
+}
+
+function readInside(text: string): Inside | undefined {
+  const [entry = '', messages = ''] = text.split(':');
+  return messages === '' ? undefined : { entry, messages: Number(messages) };
+}
+
 export const FIRST_POSITION = '0-0';
 
 export function readHead(fields: readonly string[]): Head {
@@ -27,7 +42,7 @@ export function readHead(fields: readonly string[]): Head {
   for (let i = 0; i < fields.length; i += 2) map.set(fields[i]!, fields[i + 1]!);
   return {
     position: map.get('position') ?? FIRST_POSITION,
-    offset: Number(map.get('offset') ?? 0),
+    inside: readInside(map.get('inside') ?? ''),
     seq: Number(map.get('seq') ?? 0),
     at: Number(map.get('at') ?? 0),
     dirty: map.get('dirty') === '1',
@@ -43,12 +58,6 @@ export function compareEntryIds(a: string, b: string): number {
   const [aMs, aN] = splitEntryId(a);
   const [bMs, bN] = splitEntryId(b);
   return aMs - bMs || aN - bN;
-}
-
-/** The smallest id above `id`. */
-export function entryIdAfter(id: string): string {
-  const [ms, n] = splitEntryId(id);
-  return `${ms}-${n + 1}`;
 }
 
 function splitEntryId(id: string): [ms: number, n: number] {

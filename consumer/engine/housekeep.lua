@@ -1,12 +1,13 @@
+#!lua flags=allow-oom
 --[[
 housekeep: what the owner of a partition does once per heartbeat.
 
-  KEYS  1 lease   2 stream   3 appended   4 head   5 outbox   6 dead
-  ARGV  1 lease value
+  KEYS  1 lease   2 stream   3 appended   4 head   5 outbox   6 dead   7 sinks
+  ARGV  1 lease value   2.. names of the sinks
   reply {1, redis time in ms, seq, appended, folded, outbox length, dead letters, first entry id left or false}
         {0}   FENCED: the lease is not mine
 
-What is folded is deleted here, not in the commit: trimming is no part of the decision. The head says what is
+What is folded, and what every sink has written of the outbox, is deleted here, not in the commit: trimming is no part of the decision. The head says what is
 folded, not the owner: after a restart that lost the last second, the owner remembers more than is true.
 ]]
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
@@ -14,11 +15,26 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then
 end
 local head = redis.call('HMGET', KEYS[4], 'position', 'seq', 'folded')
 local position = head[1] or '0-0'
-local dash = string.find(position, '-', 1, true)
--- The smallest id above the position. Concatenated as text: a Lua number would lose digits of neither part, but
--- would print large ones with an exponent.
-local next = string.sub(position, 1, dash) .. string.format('%.0f', tonumber(string.sub(position, dash + 1)) + 1)
+local function after(id)
+  local ms, n = string.match(id, '(%d+)-(%d+)')
+  -- As text: a Lua number prints large values with an exponent.
+  return ms .. '-' .. string.format('%.0f', tonumber(n) + 1)
+end
+local function below(a, b)
+  local aMs, aN = string.match(a, '(%d+)-(%d+)')
+  local bMs, bN = string.match(b, '(%d+)-(%d+)')
+  return tonumber(aMs) < tonumber(bMs) or (tonumber(aMs) == tonumber(bMs) and tonumber(aN) < tonumber(bN))
+end
+local next = after(position)
 redis.call('XTRIM', KEYS[2], 'MINID', next)
+local slowest
+for i = 2, #ARGV do
+  local written = redis.call('HGET', KEYS[7], ARGV[i]) or '0-0'
+  if not slowest or below(written, slowest) then slowest = written end
+end
+if slowest then
+  redis.call('XTRIM', KEYS[5], 'MINID', after(slowest))
+end
 local first = redis.call('XRANGE', KEYS[2], next, '+', 'COUNT', 1)
 local time = redis.call('TIME')
 return {

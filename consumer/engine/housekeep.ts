@@ -21,11 +21,12 @@ export async function housekeep(
   redis: Redis,
   keys: PartitionKeys,
   lease: string,
+  sinks: readonly string[],
 ): Promise<PartitionSight | undefined> {
   const reply = (await script.run(
     redis,
-    [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead],
-    [lease],
+    [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead, keys.sinks],
+    [lease, ...sinks],
   )) as [0] | [1, number, number, number, number, number, number, string | null];
   if (reply[0] === 0) return undefined;
   const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first] = reply;

@@ -17,12 +17,12 @@ export class IdSet {
   }
 
   has(hi: number, lo: number): boolean {
-    return this.slots[this.find(hi, present(hi, lo)) * 2 + 1] !== 0;
+    return this.slots[this.find(hi, present(lo)) * 2 + 1] !== 0;
   }
 
   /** False when it was there already. */
   add(hi: number, lo: number): boolean {
-    const stored = present(hi, lo);
+    const stored = present(lo);
     const slot = this.find(hi, stored);
     if (this.slots[slot * 2 + 1] !== 0) return false;
     this.slots[slot * 2] = hi;
@@ -69,6 +69,6 @@ export class IdSet {
 }
 
 /** 0 marks an empty slot, so a low half of 0 is kept as 1 (once in 4 billion ids: one bit of the hash less). */
-function present(_hi: number, lo: number): number {
+function present(lo: number): number {
   return lo === 0 ? 1 : lo;
 }

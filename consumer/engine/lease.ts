@@ -50,6 +50,12 @@ export async function renewLease(
   return (await renewScript.run(redis, [keys.lease], [lease, ttlMs])) === 1;
 }
 
-export async function releaseLease(redis: Redis, keys: PartitionKeys, lease: string): Promise<boolean> {
-  return (await releaseScript.run(redis, [keys.lease, keys.head], [lease])) === 1;
+/** @param endedWell false: the owner failed, which counts as if it had died */
+export async function releaseLease(
+  redis: Redis,
+  keys: PartitionKeys,
+  lease: string,
+  endedWell: boolean,
+): Promise<boolean> {
+  return (await releaseScript.run(redis, [keys.lease, keys.head], [lease, endedWell ? 1 : 0])) === 1;
 }

@@ -8,11 +8,20 @@ import type { Document, Processor } from './processor.js';
 
 /** Documents per MGET. */
 const DOCUMENTS_PER_READ = 500;
+/** Documents of the first read of a step: it shows how large they are. */
+const DOCUMENTS_OF_FIRST_READ = 100;
+/**
+ * Text of the documents that one step may read, and so about what it may write: Redis must take it, and answer,
+ * well within a command's timeout.
+ */
+const STEP_SIZE_MAX = 8 * 1024 * 1024;
 
 export interface LoadedDocuments {
   readonly documents: ReadonlyMap<string, Document | null>;
   /** Inputs whose documents cannot be named or decoded, with the reason. */
   readonly refused: Map<number, string>;
+  /** How many of the planned inputs have their documents here: the rest were too much for one step. */
+  readonly complete: number;
 }
 
 export interface LoadOptions {
@@ -26,54 +35,91 @@ export interface LoadOptions {
 
 /**
  * Brings the documents of a step into memory: from the cache where it has them, else from Redis. They stay
- * reachable for the whole step, whatever the cache drops meanwhile.
+ * reachable for the whole step, whatever the cache drops meanwhile. A step whose documents are too large is cut
+ * short, after its first input at the earliest.
  * @throws NewerDocumentError when a document is of a newer version: the partition must be given away
  */
 export async function loadDocuments(options: LoadOptions): Promise<LoadedDocuments> {
-  const { cache, processor, planned, members } = options;
-  const documents = new Map<string, Document | null>();
-  const refused = new Map<number, string>();
-  const missing = new Map<string, number[]>();
-  for (const name of processor.pinned) want(name, -1);
-  for (const [index, item] of planned.entries()) {
-    if (item.kind !== 'message' && item.kind !== 'timer') continue;
-    try {
-      for (const name of processor.documents(item.input, members)) want(name, index);
-    } catch (error) {
-      refused.set(index, describeError(error));
+  const load = new Load(options);
+  load.nameAll();
+  await load.readMissing();
+  return { documents: load.documents, refused: load.refused, complete: load.complete };
+}
+
+class Load {
+  readonly documents = new Map<string, Document | null>();
+  readonly refused = new Map<number, string>();
+  complete: number;
+  /** Name → inputs that want it, in the order in which they are wanted. */
+  private readonly missing = new Map<string, number[]>();
+  private size = 0;
+
+  constructor(private readonly options: LoadOptions) {
+    this.complete = options.planned.length;
+  }
+
+  /** Asks every input for its documents and takes from the cache what it has. */
+  nameAll(): void {
+    const { processor, planned, members } = this.options;
+    for (const name of processor.pinned) this.want(name, -1);
+    for (const [index, item] of planned.entries()) {
+      if (index > 0 && this.size > STEP_SIZE_MAX) {
+        this.complete = index;
+        return;
+      }
+      if (item.kind !== 'message' && item.kind !== 'timer') continue;
+      try {
+        for (const name of processor.documents(item.input, members)) this.want(name, index);
+      } catch (error) {
+        this.refused.set(index, describeError(error));
+      }
     }
   }
-  if (missing.size > 0) await readMissing(options, missing, documents, refused);
-  return { documents, refused };
 
-  function want(name: string, index: number): void {
-    const users = missing.get(name);
+  /** Reads the rest: a first piece to see how large they are, then as much as a step may have. */
+  async readMissing(): Promise<void> {
+    const names = [...this.missing.keys()];
+    await this.read(names.slice(0, DOCUMENTS_OF_FIRST_READ));
+    const rest = names.slice(DOCUMENTS_OF_FIRST_READ);
+    if (rest.length === 0) return;
+    const average = Math.max(1, this.size / (DOCUMENTS_OF_FIRST_READ + this.documents.size));
+    const room = Math.floor(Math.max(0, STEP_SIZE_MAX - this.size) / average);
+    const reads: Promise<void>[] = [];
+    for (let start = 0; start < Math.min(room, rest.length); start += DOCUMENTS_PER_READ) {
+      reads.push(this.read(rest.slice(start, Math.min(start + DOCUMENTS_PER_READ, room))));
+    }
+    await Promise.all(reads);
+    const [tooMuch] = rest.slice(room);
+    if (tooMuch === undefined) return;
+    // Inputs before the first one that lacks a document have all of theirs: names are in the order of the inputs.
+    this.complete = Math.min(this.complete, Math.max(1, this.missing.get(tooMuch)![0]!));
+  }
+
+  private want(name: string, index: number): void {
+    const users = this.missing.get(name);
     if (users !== undefined) {
       users.push(index);
       return;
     }
-    if (documents.has(name)) return;
-    const cached = cache.get(name);
-    if (cached === undefined) missing.set(name, [index]);
-    else documents.set(name, cached);
+    if (this.documents.has(name)) return;
+    const cached = this.options.cache.get(name);
+    if (cached === undefined) {
+      this.missing.set(name, [index]);
+      return;
+    }
+    this.documents.set(name, cached.document);
+    this.size += cached.size;
   }
-}
 
-async function readMissing(
-  { redis, keys, cache, processor }: LoadOptions,
-  missing: ReadonlyMap<string, readonly number[]>,
-  documents: Map<string, Document | null>,
-  refused: Map<number, string>,
-): Promise<void> {
-  const names = [...missing.keys()];
-  const reads: Promise<(string | null)[]>[] = [];
-  for (let start = 0; start < names.length; start += DOCUMENTS_PER_READ) {
-    const part = names.slice(start, start + DOCUMENTS_PER_READ);
-    reads.push(redis.mget(...part.map((name) => keys.doc(name))));
+  private async read(names: readonly string[]): Promise<void> {
+    if (names.length === 0) return;
+    const { redis, keys } = this.options;
+    const texts = await redis.mget(names.map((name) => keys.doc(name)));
+    for (const [i, name] of names.entries()) this.take(name, texts[i]!);
   }
-  const texts = (await Promise.all(reads)).flat();
-  for (const [i, name] of names.entries()) {
-    const text = texts[i]!;
+
+  private take(name: string, text: string | null): void {
+    const { cache, processor } = this.options;
     let document: Document | null = null;
     if (text !== null) {
       try {
@@ -82,12 +128,13 @@ async function readMissing(
         // Without the documents that belong to no single input, nothing can be folded.
         if (error instanceof NewerDocumentError || processor.pinned.includes(name)) throw error;
         // One unreadable document must not stop its neighbours: what needs it becomes a dead letter.
-        for (const index of missing.get(name)!)
-          refused.set(index, `document ${name}: ${describeError(error)}`);
-        continue;
+        for (const index of this.missing.get(name)!)
+          this.refused.set(index, `document ${name}: ${describeError(error)}`);
+        return;
       }
+      this.size += text.length;
     }
-    documents.set(name, document);
-    cache.put(name, document);
+    this.documents.set(name, document);
+    cache.put(name, document, text?.length ?? 0);
   }
 }

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { Script } from '../../shared/redis/script.js';
-import { entryIdAfter, FIRST_POSITION } from './head.js';
+import { FIRST_POSITION } from './head.js';
 import { GaveUpError, retryWhileAway } from './retry.js';
 
 const acknowledgeScript = new Script(import.meta.url, 'acknowledge.lua');
@@ -34,6 +34,7 @@ export class OutboxDrain {
   private stopped = false;
   private wakeUp: (() => void) | undefined;
   private pendingWake = true;
+  private wakes = false;
 
   constructor(
     private readonly redis: Redis,
@@ -47,7 +48,7 @@ export class OutboxDrain {
   /** Something was appended. */
   wake(): void {
     this.pendingWake = true;
-    this.wakeUp?.();
+    if (this.wakes) this.wakeUp?.();
   }
 
   stop(): void {
@@ -65,8 +66,7 @@ export class OutboxDrain {
       } catch (error) {
         if (error instanceof GaveUpError) return;
         this.log.error({ err: error, sink: this.sink.name }, 'sink failed; it will be tried again');
-        this.pendingWake = false;
-        await this.sleep(retryMs);
+        await this.pause(retryMs);
         retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
       }
     }
@@ -97,17 +97,20 @@ export class OutboxDrain {
   private async acknowledge(id: string): Promise<boolean> {
     const { keys, lease, sink } = this;
     const reply = await this.retry(() =>
-      acknowledgeScript.run(
-        this.redis,
-        [keys.lease, keys.sinks, keys.outbox],
-        [lease, sink.name, id, entryIdAfter(id)],
-      ),
+      acknowledgeScript.run(this.redis, [keys.lease, keys.sinks], [lease, sink.name, id]),
     );
     return reply === 1;
   }
 
+  /** Until something is appended, at most `ms`. */
   private sleep(ms: number): Promise<void> {
-    if (this.pendingWake || this.stopped) return Promise.resolve();
+    return this.pendingWake ? Promise.resolve() : this.pause(ms, true);
+  }
+
+  /** @param wakes whether something new in the outbox ends it; after a failure it must not */
+  private pause(ms: number, wakes = false): Promise<void> {
+    if (this.stopped) return Promise.resolve();
+    this.wakes = wakes;
     return new Promise((resolve) => {
       const done = () => {
         clearTimeout(timer);

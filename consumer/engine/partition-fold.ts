@@ -28,7 +28,14 @@ export interface PartitionFoldOptions {
   readonly mayGoOn: () => boolean;
 }
 
-type Prepared = LoadedDocuments & { readonly members: readonly string[] };
+/** Text of the documents that a partition's cache holds at most. */
+const CACHE_SIZE_MAX = 64 * 1024 * 1024;
+
+/** A plan with everything that folding it reads. */
+export interface Prepared extends LoadedDocuments {
+  readonly planned: readonly Planned[];
+  readonly members: readonly string[];
+}
 
 export interface StepDone {
   readonly emitted: number;
@@ -53,7 +60,7 @@ export class PartitionFold {
     const { engine, keys, processor, lease, log, name } = options;
     const { head } = lease;
     const { dedupeWindowMs, dedupeIdsMax, stateCacheMax } = engine.settings;
-    this.cache = new DocumentCache(stateCacheMax, new Set(processor.pinned));
+    this.cache = new DocumentCache(stateCacheMax, CACHE_SIZE_MAX, new Set(processor.pinned));
     this.ids = new IdStore(keys, head.seed, dedupeWindowMs, dedupeIdsMax, (ids) => {
       log.error({ ids, dedupeIdsMax }, 'id index full: the dedupe window is shorter than configured');
       engine.metrics.dedupeWindowCut(name);
@@ -101,23 +108,22 @@ export class PartitionFold {
     const started = performance.now();
     const due = await this.retry(() => this.timers.load(engine.redis, Math.max(this.at, timersUntilMs)));
     this.caution.look(buffer);
-    let planned = this.plan(due);
-    if (planned.length === 0) return undefined;
-    let loaded = await this.prepare(planned);
-    if (!(await this.caution.mayFold(planned, loaded, loaded.members))) {
-      planned = this.plan(due);
-      loaded = await this.prepare(planned);
-      await this.caution.mayFold(planned, loaded, loaded.members);
+    let prepared = await this.prepare(this.plan(due));
+    if (prepared.planned.length === 0) return undefined;
+    if (!(await this.caution.mayFold(prepared))) {
+      prepared = await this.prepare(this.plan(due));
+      await this.caution.mayFold(prepared);
     }
-    const { outcome, built } = await this.foldPlanned(planned, loaded);
+    const { planned } = prepared;
+    const { outcome, built } = await this.foldPlanned(prepared);
     const last = planned[outcome.consumed - 1]!;
-    const { position, offset } = last.after;
+    const { position, inside } = last.after;
     await this.commit(
       {
         lease: this.options.lease.value,
         seq: this.seq,
         position,
-        offset,
+        inside,
         at: last.at,
         folded: outcome.messages,
         cautiousUntil: this.caution.headValue(position),
@@ -146,16 +152,20 @@ export class PartitionFold {
     });
   }
 
-  private async prepare(planned: readonly Planned[]): Promise<Prepared> {
-    const members = await this.retry(() => this.members(planned));
-    return { ...(await this.retry(() => this.load(planned, members))), members };
+  /** Loads what a plan needs; a plan that needs too much is cut short. */
+  private async prepare(plan: readonly Planned[]): Promise<Prepared> {
+    const members = await this.retry(() => this.members(plan));
+    const loaded = await this.retry(() => this.load(plan, members));
+    return { ...loaded, planned: plan.slice(0, loaded.complete), members };
   }
 
   /** Folds until nothing is open: reservations answered, whoever makes a document too large refused. */
-  private async foldPlanned(
-    planned: readonly Planned[],
-    { members, documents, refused }: Prepared,
-  ): Promise<{ outcome: StepOutcome; built: BuiltCommit }> {
+  private async foldPlanned({
+    planned,
+    members,
+    documents,
+    refused,
+  }: Prepared): Promise<{ outcome: StepOutcome; built: BuiltCommit }> {
     const { engine, keys, processor } = this.options;
     const read: ReadDocument = (document) => documents.get(document) ?? null;
     const facts = new Map<string, boolean>();
@@ -215,7 +225,7 @@ export class PartitionFold {
     let result: CommitResult;
     try {
       // Sent again until the answer is known. Who stops before it is leaves the answer in the head.
-      result = await retryWhileAway(() => sendCommit(engine.redis, keys, commit), this.options.mayGoOn);
+      result = await this.retry(() => sendCommit(engine.redis, keys, commit));
     } catch (error) {
       this.ids.discardStage();
       throw error;
@@ -228,7 +238,8 @@ export class PartitionFold {
     this.committed = commit.position;
     this.ids.mergeStage();
     this.timers.committed(built.earliestTimerMs, outcome.firedTimers.length > 0);
-    for (const [document, value] of outcome.documents) this.cache.put(document, value);
+    for (const [document, value] of outcome.documents)
+      this.cache.put(document, value, built.sizes.get(document) ?? 0);
     this.caution.committed(commit.position);
   }
 
@@ -248,9 +259,11 @@ export class PartitionFold {
     return loadDocuments({ redis: engine.redis, keys, cache: this.cache, processor, planned, members });
   }
 
-  private readonly readCached: ReadDocument = (name) => this.cache.get(name) ?? null;
+  private readonly readCached: ReadDocument = (name) => this.cache.get(name)?.document ?? null;
 
   private retry<T>(operation: () => Promise<T>): Promise<T> {
-    return retryWhileAway(operation, this.options.mayGoOn);
+    return retryWhileAway(operation, this.options.mayGoOn, (error) =>
+      this.options.log.warn({ err: error }, 'Redis does not take a step; still trying'),
+    );
   }
 }

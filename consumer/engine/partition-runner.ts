@@ -51,11 +51,13 @@ export class PartitionRunner {
   private readonly fold: PartitionFold;
   private readonly doorbell: Doorbell;
   private readonly drains: readonly OutboxDrain[];
+  private readonly sinkNames: readonly string[];
   private fetching: Promise<FetchResult | { readonly kind: 'error'; readonly error: unknown }> | undefined;
   /** Redis time of the last fetch if it found nothing, in ms. */
   private drainedAtMs: number | undefined;
   private stopping = false;
   private lost = false;
+  private restored = false;
   private sight: PartitionSight | undefined;
   private waitingFor = '';
 
@@ -69,7 +71,7 @@ export class PartitionRunner {
     this.name = partitionName(partition);
     this.keys = engine.keys.partition(partition);
     this.log = engine.log.child({ partition: this.name });
-    this.buffer = new EntryBuffer(lease.head.position, lease.head.offset);
+    this.buffer = new EntryBuffer(lease.head.position, lease.head.inside);
     this.fold = new PartitionFold({
       engine,
       keys: this.keys,
@@ -81,6 +83,7 @@ export class PartitionRunner {
       mayGoOn: () => !this.stopping && !this.lost,
     });
     this.doorbell = new Doorbell(() => engine.connectBlocking(`doorbell-${this.name}`));
+    this.sinkNames = sinks.map((sink) => sink.name);
     this.drains = sinks.map(
       (sink) => new OutboxDrain(engine.redis, this.keys, this.name, lease.value, sink, this.log),
     );
@@ -107,6 +110,7 @@ export class PartitionRunner {
     const draining = this.drains.map((drain) => drain.run());
     try {
       await this.fold.restore();
+      this.restored = true;
       while (!this.stopping && !this.lost) await this.turn();
       end = this.lost ? 'lost' : 'released';
     } catch (error) {
@@ -117,7 +121,9 @@ export class PartitionRunner {
     await Promise.all(draining);
     await this.fetching;
     // Also after 'lost': if the head went back (a restarted Redis) the lease may still be ours.
-    await releaseLease(this.engine.redis, this.keys, this.lease.value).catch(() => undefined);
+    await releaseLease(this.engine.redis, this.keys, this.lease.value, end !== 'failed').catch(
+      () => undefined,
+    );
     return end;
   }
 
@@ -125,7 +131,7 @@ export class PartitionRunner {
   async housekeep(): Promise<void> {
     const { metrics, redis } = this.engine;
     const known = this.fold.seqNow;
-    const sight = await housekeep(redis, this.keys, this.lease.value);
+    const sight = await housekeep(redis, this.keys, this.lease.value, this.sinkNames);
     if (sight === undefined) throw new FencedError('housekeeping');
     // The head went back: Redis came up again without its last commits.
     if (sight.seq < known) throw new FencedError('housekeeping: the head went back');
@@ -133,8 +139,14 @@ export class PartitionRunner {
     metrics.sawPartition(this.name, sight, this.fold.rememberedIds);
   }
 
+  /** Control messages that are applied; undefined where there are none or it is not known yet. */
   appliedControls(): readonly string[] | undefined {
-    return this.fold.appliedControls();
+    return this.restored ? this.fold.appliedControls() : undefined;
+  }
+
+  /** As of the last heartbeat. */
+  get backlogMessages(): number {
+    return this.sight?.backlogMessages ?? 0;
   }
 
   private async turn(): Promise<void> {
@@ -170,13 +182,12 @@ export class PartitionRunner {
   }
 
   private startFetch(): void {
-    const { redis, workerId, settings } = this.engine;
+    const { redis, settings } = this.engine;
     const { value } = this.lease;
     this.fetching = fetchEntries(
       redis,
       this.keys,
       value,
-      workerId,
       this.buffer.lastId,
       settings.batchMessagesMax,
     ).catch((error: unknown) => ({ kind: 'error' as const, error }));

@@ -45,7 +45,7 @@ export function planStep(options: PlanOptions): Planned[] {
   const walk = walkMessages(options);
   let next = walk.next();
   let at = options.headAt;
-  let after: Cursor = { position: options.position, offset: options.buffer.offset };
+  let after: Cursor = { position: options.position, inside: options.buffer.inside };
   let slot: number | undefined;
   let dueIndex = 0;
   while (planned.length < inputsMax) {
@@ -54,7 +54,7 @@ export function planStep(options: PlanOptions): Planned[] {
     if (timer !== undefined && timer.dueAt <= nextAt) {
       const timerAt = Math.max(at, timer.dueAt);
       const input: Input = { kind: 'timer', timer, at: timerAt };
-      const alone = processor.range?.(input, readPinned) !== undefined;
+      const alone = needsRange(processor, input, readPinned);
       if (alone && planned.length > 0) break;
       planned.push({ kind: 'timer', timer, input, at: timerAt, after });
       at = timerAt;
@@ -77,6 +77,15 @@ export function planStep(options: PlanOptions): Planned[] {
   return planned;
 }
 
+/** A timer that nobody can make sense of any more is refused when it is folded, not here. */
+function needsRange(processor: Processor, input: Input, readPinned: ReadDocument): boolean {
+  try {
+    return processor.range?.(input, readPinned) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 interface Walked {
   readonly entry: PendingEntry;
   /** undefined: the entry as a whole. */
@@ -88,14 +97,15 @@ interface Walked {
 /** Every message that waits, with the cursor after it. */
 function* walkMessages({ buffer, position }: PlanOptions): Generator<Walked, undefined> {
   let before = position;
-  let offset = buffer.offset;
+  let offset = buffer.inside?.messages ?? 0;
   for (const entry of buffer.pending) {
     const count = entry.messages.length;
     if (count === 0 || offset >= count) {
-      yield { entry, message: undefined, whole: true, after: { position: entry.id, offset: 0 } };
+      yield { entry, message: undefined, whole: true, after: { position: entry.id, inside: undefined } };
     }
     for (let i = offset; i < count; i += 1) {
-      const after = i + 1 === count ? { position: entry.id, offset: 0 } : { position: before, offset: i + 1 };
+      const inside = i + 1 === count ? undefined : { entry: entry.id, messages: i + 1 };
+      const after = { position: inside === undefined ? entry.id : before, inside };
       yield { entry, message: entry.messages[i], whole: false, after };
     }
     before = entry.id;

@@ -33,7 +33,8 @@ export class ProbeProcess {
   async nextWord(msMax: number): Promise<string> {
     if (this.words.length === 0 && this.ended === undefined) {
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, msMax);
+        // After a pause of this whole process the timer fires before the words that wait are read: one turn more.
+        const timer = setTimeout(() => setImmediate(resolve), msMax);
         this.wake = () => {
           clearTimeout(timer);
           resolve();

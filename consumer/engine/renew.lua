@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 --[[
 renew: prolongs my lease.
 

@@ -167,7 +167,7 @@ export class Worker {
     if (result.kind === 'held') return result.remainingMs + 1;
     const { lease } = result;
     if (this.closed) {
-      await releaseLease(engine.redis, keys, lease.value);
+      await releaseLease(engine.redis, keys, lease.value, true);
       return Infinity;
     }
     engine.metrics.leaseChanged(name, 'acquired');

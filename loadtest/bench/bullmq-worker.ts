@@ -13,6 +13,7 @@ const worker = new Worker(
   { connection, concurrency: 200, removeOnComplete: { count: 0 }, autorun: false },
 );
 process.on('SIGTERM', () => process.exit(0));
+process.on('disconnect', () => process.exit(0));
 await worker.waitUntilReady();
 process.send?.({ type: 'listening' });
 await worker.run();

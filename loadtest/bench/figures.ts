@@ -19,16 +19,20 @@ export interface Comparison {
   readonly ours: Figures;
   readonly peer: Figures;
   readonly ratio: Figures;
+  readonly ratios: readonly number[];
 }
 
 export function compare(rounds: readonly (readonly [ours: number, peer: number])[]): Comparison {
+  const ratios = rounds.map(([ours, peer]) => ours / peer);
   return {
     ours: figuresOf(rounds.map(([ours]) => ours)),
     peer: figuresOf(rounds.map(([, peer]) => peer)),
-    ratio: figuresOf(rounds.map(([ours, peer]) => ours / peer)),
+    ratio: figuresOf(ratios),
+    ratios,
   };
 }
 
-export function inThousands(perSecond: number): string {
-  return `${(perSecond / 1000).toFixed(1)}k/s`;
+export function inThousands({ min, median, max }: Figures): string {
+  const thousands = (perSecond: number) => (perSecond / 1000).toFixed(1);
+  return `${thousands(median)}k/s (${thousands(min)}-${thousands(max)})`;
 }

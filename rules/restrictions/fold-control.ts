@@ -3,7 +3,7 @@ import type { Control, TripwireLimits } from '../../shared/messages/commands.js'
 import { MODES } from '../../shared/messages/events.js';
 import type { Message } from '../../shared/messages/message.js';
 import {
-  CONTROLS_MAX,
+  CONTROLS_REMEMBERED_MAX,
   isNewerControl,
   type PartitionState,
   type RuleSettings,
@@ -36,7 +36,7 @@ export function foldControl(
   if (partition.controls.includes(control.control)) return foldAgain(partition, control, reply, catalog);
   const remembered: PartitionState = {
     ...partition,
-    controls: [...partition.controls, control.control].slice(-CONTROLS_MAX),
+    controls: [...partition.controls, control.control].slice(-CONTROLS_REMEMBERED_MAX),
   };
   const compiled = catalog.byName.get(control.rule);
   if (compiled === undefined)

@@ -36,6 +36,8 @@ export function connectRedis(options: ConnectOptions): Redis {
     ...(options.commandTimeoutMs === undefined
       ? {}
       : { commandTimeout: options.commandTimeoutMs, socketTimeout: options.commandTimeoutMs }),
+    // A master that was demoted still answers: only a new connection finds its successor.
+    reconnectOnError: (error) => error.message.startsWith('READONLY'),
     retryStrategy: (attempt) => Math.min(50 * attempt, 1000),
   });
   Script.defineAll(redis);

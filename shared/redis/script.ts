@@ -35,8 +35,12 @@ export class Script {
 
   /** Runs it. The reply is whatever the script returns: the caller decodes it at once. */
   run(redis: Redis, keys: readonly string[], args: readonly RedisArgument[]): Promise<unknown> {
-    const client = redis as unknown as Record<string, (...all: RedisArgument[]) => Promise<unknown>>;
+    const client = redis as unknown as Record<
+      string,
+      (count: number, keys: readonly string[], args: readonly RedisArgument[]) => Promise<unknown>
+    >;
     if (client[this.command] === undefined) redis.defineCommand(this.command, { lua: this.lua });
-    return client[this.command]!(keys.length, ...keys, ...args);
+    // As arrays, which the driver flattens: a call has room for about 120,000 arguments, a commit may have more.
+    return client[this.command]!(keys.length, keys, args);
   }
 }

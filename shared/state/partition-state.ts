@@ -41,8 +41,10 @@ export interface Rollback {
 
 export const NEW_PARTITION: PartitionState = { users: 0, rules: {}, shadow: {}, controls: [], rollbacks: [] };
 
-/** How many control ids a partition remembers; the control log keeps no more. */
+/** How many controls the control log keeps. */
 export const CONTROLS_MAX = 128;
+/** How many control ids a partition remembers: more than the log keeps, also when one is applied late. */
+export const CONTROLS_REMEMBERED_MAX = 2 * CONTROLS_MAX;
 
 /** Orders control ids (stream ids, `<ms>-<n>`). */
 export function isNewerControl(candidate: string, than: string | undefined): boolean {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { composeApi } from '../../api/compose.js';
 import { RULES } from '../../rules/restrictions/registry.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
@@ -54,7 +55,8 @@ export class WeirFixture extends EngineFixture {
     const { url } = await composeApi({ config, lifecycle, log, rules, onMismatch });
     const http = new HttpClient(url);
     await until(10_000, 'the API has found its Redis', async () => {
-      return (await http.get('/canmessage?user_id=nobody')).status === 200;
+      const { body } = await http.get<{ checks: { redis: string } }>('/ready');
+      return body.checks.redis === 'ok';
     });
     return http;
   }
@@ -76,6 +78,20 @@ export class WeirFixture extends EngineFixture {
       cursor = next;
     } while (cursor !== '0');
     return found;
+  }
+
+  /** The contents once nothing changes them any more: trimmed, drained, every heartbeat seen. */
+  async settledContents(): Promise<Readonly<Record<string, unknown>>> {
+    let before = await this.contents();
+    await until(10_000, 'nothing changes any more', async () => {
+      const since = Date.now();
+      await until(10_000, 'two heartbeats', () => Date.now() - since > 2 * Number(TIMING.HEARTBEAT_MS));
+      const now = await this.contents();
+      const isSettled = isDeepStrictEqual(before, now);
+      before = now;
+      return isSettled;
+    });
+    return before;
   }
 
   private async read(key: string): Promise<unknown> {

@@ -56,6 +56,17 @@ describe('contract: POST /event and /events', () => {
     });
   });
 
+  it('takes JSON under any spelling of its content type', async () => {
+    const types = ['application/json', 'application/json; charset=utf-8', 'Application/JSON;charset="UTF-8"'];
+    for (const type of types) {
+      const answer = await weir.http.post('/event', JSON.stringify(purchase('typed', 1)), {
+        'content-type': type,
+      });
+      expect(answer.status, type).to.equal(202);
+    }
+    await people.counted('typed', { total_spend: 3 });
+  });
+
   it('has the message in the stream before it answers', async () => {
     const before = await appended();
     await people.post(flag('durable'));

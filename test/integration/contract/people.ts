@@ -3,7 +3,7 @@ import type { HttpClient } from '../../support/http-client.js';
 import { until } from '../../support/redis-server.js';
 
 /** Posted events, as the contract writes them. */
-type Posted = Readonly<Record<string, unknown>>;
+export type Posted = Readonly<Record<string, unknown>>;
 
 export const flag = (user_id: string, more: object = {}): Posted => ({
   name: 'scam_message_flagged',

@@ -1,7 +1,18 @@
 import { expect } from 'chai';
+import { cardTestingRule } from '../../../rules/restrictions/catalog/card-testing-rule.js';
 import { until } from '../../support/redis-server.js';
 import { NO_TRIPWIRE, WeirFixture } from '../../support/weir-fixture.js';
-import { card, chargeback, flag, ISO, People, type Profile, purchase, UNKNOWN_PROFILE } from './people.js';
+import {
+  card,
+  chargeback,
+  flag,
+  ISO,
+  People,
+  type Posted,
+  type Profile,
+  purchase,
+  UNKNOWN_PROFILE,
+} from './people.js';
 
 describe('contract: restrictions', () => {
   let weir: WeirFixture;
@@ -72,8 +83,8 @@ describe('contract: restrictions', () => {
     await people.counted('same', { total_credit_cards: 2, unique_zip_codes: 1 });
   });
 
-  type Case = readonly [what: string, events: readonly object[], profile: Partial<Profile>, rules: string[]];
-  const cards = (user: string, zips: readonly string[]): object[] =>
+  type Case = readonly [what: string, events: readonly Posted[], profile: Partial<Profile>, rules: string[]];
+  const cards = (user: string, zips: readonly string[]): Posted[] =>
     zips.map((zip, i) => card(user, `card-${i}`, zip));
   const zipRule = 'unique_zip_code_rule';
   const ratioRule = 'chargeback_ratio_rule';
@@ -154,7 +165,7 @@ describe('contract: restrictions', () => {
   for (const [what, events, profile, rules] of cases) {
     it(`${what}: ${rules.length === 0 ? 'no rule restricts' : rules.join(' and ')}`, async () => {
       const user = (events[0] as { event_properties: { user_id: string } }).event_properties.user_id;
-      await people.postAll(events as Readonly<Record<string, unknown>>[]);
+      await people.postAll(events);
       await people.counted(user, profile);
       expect(await people.restrictedBy(user)).to.deep.equal(rules);
       expect(await people.canMessage(user)).to.equal(!rules.includes('scam_message_rule'));
@@ -163,7 +174,7 @@ describe('contract: restrictions', () => {
   }
 
   it('card_testing_rule restricts for 24 hours', async () => {
-    await people.postAll(cards('day', ['1', '1', '1', '1', '1']) as Readonly<Record<string, unknown>>[]);
+    await people.postAll(cards('day', ['1', '1', '1', '1', '1']));
     await people.counted('day', { total_credit_cards: 5, unique_zip_codes: 1 });
     const [restriction] = (await people.view('day')).restrictions;
     expect(restriction).to.include({ rule: testingRule, feature: 'purchase', source: 'rule' });
@@ -174,11 +185,30 @@ describe('contract: restrictions', () => {
     );
   });
 
+  it('a restriction with an expiry ends by itself, with what the rule had counted', async () => {
+    const hasty = [{ ...cardTestingRule, expiresAfterSeconds: 1 }];
+    const other = await WeirFixture.start({ settings: NO_TRIPWIRE, workers: 0 });
+    try {
+      await other.worker({}, hasty);
+      const there = new People(other.http);
+      await there.postAll(cards('brief', ['1', '1', '1', '1', '1']));
+      await there.counted('brief', { total_credit_cards: 5, unique_zip_codes: 1 });
+      const [restriction] = (await there.view('brief')).restrictions;
+      await until(10_000, 'the restriction ends', () => there.canPurchase('brief'));
+      expect(Date.now()).to.be.at.least(Date.parse(restriction!.expires_at!));
+      expect(await there.restrictedBy('brief')).to.deep.equal([]);
+      await there.post(card('brief', 'card-5', '1'));
+      await there.counted('brief', { total_credit_cards: 6, unique_zip_codes: 1 });
+      expect(await there.canPurchase('brief')).to.equal(true);
+    } finally {
+      await other.close();
+    }
+  });
+
   it('a new worker and a new API know every decision of the old ones', async () => {
     await people.restrictByFlags('lasting');
     const before = await people.view('lasting');
-    const settings = { ...NO_TRIPWIRE, WEIR_NAMESPACE: weir.namespace };
-    await weir.worker(settings);
+    await weir.worker();
     const other = new People(await weir.api());
     expect(await other.view('lasting')).to.deep.equal(before);
     await other.post(flag('lasting'));

@@ -163,7 +163,7 @@ describe('contract: rules', () => {
   });
 
   it('answers 404 to a rule that is not there, 422 to a mode that is none and 405 to a wrong method', async () => {
-    const before = await weir.contents();
+    const before = await weir.settledContents();
     for (const answer of [
       await weir.http.put('/rules/nothing/mode', { mode: 'off' }),
       await weir.http.post('/rules/nothing/rearm'),

@@ -3,7 +3,10 @@ import fc from 'fast-check';
 import { assignPartitions } from '../../../consumer/engine/assign.js';
 
 const PARTITIONS = Array.from({ length: 8 }, (_, index) => `events.${index}`);
-const workersArbitrary = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), { minLength: 1, maxLength: 12 });
+const workersArbitrary = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 }), {
+  minLength: 1,
+  maxLength: 12,
+});
 
 describe('assignPartitions', () => {
   it('gives every partition to exactly one worker, nobody more than one more than anybody else', () => {

@@ -47,7 +47,8 @@ describe('IdHasher', () => {
     }
     expect(seen.size).to.equal(200_000);
     // 781 a bucket expected, standard deviation 28: within six of them.
-    for (const counts of buckets) for (const count of counts) expect(count).to.be.within(781 - 168, 781 + 168);
+    for (const counts of buckets)
+      for (const count of counts) expect(count).to.be.within(781 - 168, 781 + 168);
   });
 });
 
@@ -92,7 +93,11 @@ describe('IdStore', () => {
 
   it('remembers an id through its slot and the next, however the messages are cut into steps', () => {
     const messages = fc.array(
-      fc.record({ id: fc.integer({ min: 0, max: 8 }), gapMs: fc.integer({ min: 0, max: 900 }), cut: fc.boolean() }),
+      fc.record({
+        id: fc.integer({ min: 0, max: 8 }),
+        gapMs: fc.integer({ min: 0, max: 900 }),
+        cut: fc.boolean(),
+      }),
       { maxLength: 60 },
     );
     fc.assert(
@@ -143,7 +148,9 @@ describe('IdStore', () => {
     const store = newStore();
     for (let i = 0; i < 5000; i += 1) isNew(store, `id-${i}`, 1);
     const { words } = commit(store);
-    const appended = words.filter((word): word is Buffer => Buffer.isBuffer(word)).map((bytes) => bytes.length);
+    const appended = words
+      .filter((word): word is Buffer => Buffer.isBuffer(word))
+      .map((bytes) => bytes.length);
     expect(appended).to.deep.equal([4094 * 8, 906 * 8]);
     expect(words.filter((word) => word === 'COMPACT')).to.have.length(1);
   });

@@ -10,7 +10,7 @@ import type { RawEntry } from '../../../shared/messages/record-batch.js';
 
 /**
  * A processor that notes everything it is told, in order: what it has noted shows any difference in order, time
- * or number. `throw` throws, `timer` sets a timer `value` ms ahead, `alone` must be folded alone.
+ * or number. `throw` throws, `timer` sets a timer `data` ms ahead, `cancel` cancels timer `data`, `alone` must be folded alone.
  */
 const recorder: Processor = {
   topic: 'events',
@@ -22,9 +22,14 @@ const recorder: Processor = {
   fold: (input: Input, read: ReadDocument): FoldResult => {
     const name = input.kind === 'message' ? input.message.subject : 'timers';
     const notes = (read(name) as string[] | null) ?? [];
-    if (input.kind === 'timer') return { writes: [[name, [...notes, `${input.timer.id}@${input.at}`]]], effects: [] };
+    if (input.kind === 'timer')
+      return { writes: [[name, [...notes, `${input.timer.id}@${input.at}`]]], effects: [] };
     const { type, id, data } = input.message;
     if (type === 'throw') throw new Error(`no ${id}`);
+    if (type === 'cancel') {
+      const cancelled = { kind: 'cancel_timer' as const, id: `t-${data}` };
+      return { writes: [[name, [...notes, `${id}@${input.at}`]]], effects: [cancelled] };
+    }
     const effects =
       type === 'timer' ? [{ kind: 'timer' as const, id: `t-${id}`, dueAt: input.at + (data as number) }] : [];
     return { writes: [[name, [...notes, `${id}@${input.at}`]]], effects };
@@ -41,7 +46,7 @@ interface Sent {
 
 const history = fc.array(
   fc.record({
-    type: fc.constantFrom('plain', 'plain', 'plain', 'throw', 'timer', 'alone'),
+    type: fc.constantFrom('plain', 'plain', 'plain', 'throw', 'timer', 'cancel', 'alone'),
     subject: fc.constantFrom('a', 'b', 'c'),
     id: fc.integer({ min: 0, max: 30 }).map(String),
     data: fc.integer({ min: 0, max: 40 }),
@@ -57,7 +62,7 @@ function run(sent: readonly Sent[], entrySize: () => number, stepSize: () => num
   const documents = new Map<string, unknown>();
   const timers = new Map<string, number>();
   const dead: string[] = [];
-  const buffer = new EntryBuffer('0-0', 0);
+  const buffer = new EntryBuffer('0-0', undefined);
   let head = { position: '0-0', at: 0 };
   buffer.push(entriesOf(sent, entrySize));
   for (;;) {
@@ -76,14 +81,25 @@ function run(sent: readonly Sent[], entrySize: () => number, stepSize: () => num
     });
     if (planned.length === 0) break;
     const read: ReadDocument = (name) => documents.get(name) ?? null;
-    const options = { planned, processor: recorder, ids, read, members: [], facts: new Map(), refused: new Map() };
+    const options = {
+      planned,
+      processor: recorder,
+      ids,
+      read,
+      members: [],
+      facts: new Map(),
+      refused: new Map(),
+    };
     // Folded twice: the second must not see what the first has staged.
     foldStep(options);
     const outcome = foldStep(options);
     const last = planned[outcome.consumed - 1]!;
     for (const [name, document] of outcome.documents) documents.set(name, document);
     for (const id of outcome.firedTimers) timers.delete(id);
-    for (const effect of outcome.effects) if (effect.kind === 'timer') timers.set(effect.id, effect.dueAt);
+    for (const effect of outcome.effects) {
+      if (effect.kind === 'timer') timers.set(effect.id, effect.dueAt);
+      if (effect.kind === 'cancel_timer') timers.delete(effect.id);
+    }
     dead.push(...outcome.deadLetters.map(({ text, at }) => `${JSON.parse(text).id}@${at}`));
     ids.writeStage(NO_COMMANDS);
     ids.mergeStage();
@@ -105,7 +121,11 @@ function entriesOf(sent: readonly Sent[], entrySize: () => number): RawEntry[] {
   let room = 0;
   let sequence = 0;
   const flush = (): void => {
-    if (batch.length > 0) entries.push([`${atMs}-${sequence++}`, ['v', '1', 'n', String(batch.length), 'm', JSON.stringify(batch)]]);
+    if (batch.length > 0)
+      entries.push([
+        `${atMs}-${sequence++}`,
+        ['v', '1', 'n', String(batch.length), 'm', JSON.stringify(batch)],
+      ]);
     batch = [];
     room = entrySize();
   };
@@ -125,22 +145,31 @@ describe('steps', () => {
   it('however entries and steps are cut, the same is folded, in the same order and at the same times', () => {
     fc.assert(
       fc.property(history, sizes, sizes, (sent, entrySizes, stepSizes) => {
-        const one = run(sent, () => 1, () => 1);
+        const one = run(
+          sent,
+          () => 1,
+          () => 1,
+        );
         const other = run(
           sent,
           () => entrySizes.next().value,
           () => stepSizes.next().value,
         );
-        const large = run(sent, () => 256, () => 2000);
+        const large = run(
+          sent,
+          () => 256,
+          () => 2000,
+        );
         expect(other).to.deep.equal(one);
         expect(large).to.deep.equal(one);
       }),
+      { numRuns: 1000 },
     );
   });
 
   it('an owner that begins inside an entry folds what its predecessor has not', () => {
     const messages = ['a', 'b', 'c'].map((id) => ({ type: 'plain', subject: 's', id, data: 0 }));
-    const buffer = new EntryBuffer('5-0', 2);
+    const buffer = new EntryBuffer('5-0', { entry: '6-0', messages: 2 });
     buffer.push([['6-0', ['v', '1', 'n', '3', 'm', JSON.stringify(messages)]]]);
     expect(buffer.messages).to.equal(1);
     const planned = planStep({
@@ -154,11 +183,19 @@ describe('steps', () => {
       readPinned: () => null,
     });
     expect(planned.map((item) => (item.kind === 'message' ? item.message.id : ''))).to.deep.equal(['c']);
-    expect(planned[0]?.after).to.deep.equal({ position: '6-0', offset: 0 });
+    expect(planned[0]?.after).to.deep.equal({ position: '6-0', inside: undefined });
+  });
+
+  it('an owner applies what is folded of an entry to no other entry', () => {
+    const messages = ['a', 'b', 'c'].map((id) => ({ type: 'plain', subject: 's', id, data: 0 }));
+    const buffer = new EntryBuffer('5-0', { entry: '6-0', messages: 2 });
+    buffer.push([['7-0', ['v', '1', 'n', '3', 'm', JSON.stringify(messages)]]]);
+    expect(buffer.messages).to.equal(3);
+    expect(buffer.inside).to.equal(undefined);
   });
 
   it('timers that were not all loaded hold back the entries behind them', () => {
-    const buffer = new EntryBuffer('0-0', 0);
+    const buffer = new EntryBuffer('0-0', undefined);
     buffer.push([['50-0', ['v', '1', 'n', '1', 'm', '[{"type":"plain","subject":"s","id":"x"}]']]]);
     const planned = planStep({
       buffer,

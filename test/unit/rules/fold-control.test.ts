@@ -63,12 +63,12 @@ describe('the control fold', () => {
     expect(replies(partition).at(-1)).to.deep.equal(['api/3', { applied: true }]);
   });
 
-  it('remembers the last 128 control ids', () => {
-    const all = Array.from({ length: 130 }, (_, n) =>
+  it('remembers more control ids than the log keeps', () => {
+    const all = Array.from({ length: 260 }, (_, n) =>
       control(n, { control: `${n}-0`, rule, action: 'rearm' }),
     );
     const { controls } = new SimulatedPartition([runawayRule()]).run(all).partition;
-    expect([controls.length, controls[0], controls.at(-1)]).to.deep.equal([128, '2-0', '129-0']);
+    expect([controls.length, controls[0], controls.at(-1)]).to.deep.equal([256, '4-0', '259-0']);
   });
 
   it('says that it does not know a rule, and remembers that it said so', () => {

@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { append } from '../../shared/append/append.js';
+import type { Keys } from '../../shared/keys.js';
+import type { Message } from '../../shared/messages/message.js';
+import { DEFAULT_TENANT, partitionOf } from '../../shared/topics.js';
+
+export const PARTITIONS = 8;
+const WRITES_IN_FLIGHT_MAX = 200;
+const POLL_MS = 5;
+
+export interface Events {
+  readonly count: number;
+  readonly at: (index: number) => Pick<Message, 'type' | 'subject' | 'data'>;
+  /** Messages per record batch. */
+  readonly messagesPerEntry: number;
+}
+
+/** Puts events into the partitions' streams, as the API does, each with an id of its own (a UUID). */
+export async function fillStreams(
+  redis: Redis,
+  keys: Keys,
+  { count, at, messagesPerEntry }: Events,
+): Promise<void> {
+  const waiting: string[][] = Array.from({ length: PARTITIONS }, () => []);
+  let writes: Promise<unknown>[] = [];
+  const send = (index: number): void => {
+    if (waiting[index]!.length === 0) return;
+    writes.push(append(redis, keys.partition({ topic: 'events', index }), waiting[index]!, 0));
+    waiting[index] = [];
+  };
+  for (let i = 0; i < count; i += 1) {
+    const event = at(i);
+    const partition = partitionOf(DEFAULT_TENANT, event.subject, PARTITIONS);
+    const batch = waiting[partition]!;
+    batch.push(JSON.stringify({ ...event, id: randomUUID(), request: 'bench' }));
+    if (batch.length === messagesPerEntry) send(partition);
+    if (writes.length < WRITES_IN_FLIGHT_MAX) continue;
+    await Promise.all(writes);
+    writes = [];
+  }
+  for (let index = 0; index < PARTITIONS; index += 1) send(index);
+  await Promise.all(writes);
+}
+
+/** Messages that workers have folded, over all partitions. */
+export async function foldedMessages(redis: Redis, keys: Keys): Promise<number> {
+  const counts = await Promise.all(
+    Array.from({ length: PARTITIONS }, (_, index) =>
+      redis.hget(keys.partition({ topic: 'events', index }).head, 'folded'),
+    ),
+  );
+  return counts.reduce((sum, folded) => sum + Number(folded ?? 0), 0);
+}
+
+/** Watches `progress` until it reaches `total`. @throws after `deadlineMs` */
+export async function watch(
+  total: number,
+  progress: () => Promise<number>,
+  deadlineMs: number,
+  onProgress: (done: number) => void = () => undefined,
+): Promise<void> {
+  const deadline = performance.now() + deadlineMs;
+  for (;;) {
+    const done = await progress();
+    onProgress(done);
+    if (done >= total) return;
+    if (performance.now() > deadline) throw new Error(`${done} of ${total} done after ${deadlineMs} ms`);
+    await sleep(POLL_MS);
+  }
+}
