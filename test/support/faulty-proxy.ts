@@ -84,10 +84,17 @@ export class FaultyProxy {
         redis.destroy();
       });
     }
-    client.on('data', (bytes) => {
-      if (this.holding === 'armed' && bytes.includes(COMMIT_MARK)) this.holding = 'on';
-      if (this.holding === 'on') this.held.push({ bytes, to: redis });
-      else redis.write(bytes);
+    client.on('data', (chunk) => {
+      if (this.holding === 'off') {
+        redis.write(chunk);
+        return;
+      }
+      // Command by command: what the client sent in one go after a commit must not slip through with it.
+      for (const bytes of splitCommands(chunk)) {
+        if (this.holding === 'armed' && bytes.includes(COMMIT_MARK)) this.holding = 'on';
+        if (this.holding === 'on') this.held.push({ bytes, to: redis });
+        else redis.write(bytes);
+      }
     });
     redis.on('data', (bytes) => {
       if (this.swallowing && bytes.includes(APPLIED_MARK)) {
@@ -99,4 +106,31 @@ export class FaultyProxy {
       client.write(bytes);
     });
   }
+}
+
+/** Cuts a piece of a client's stream, which begins with a command, into commands; the last may be incomplete. */
+function splitCommands(chunk: Buffer): Buffer[] {
+  const commands: Buffer[] = [];
+  for (let start = 0; start < chunk.length; ) {
+    const end = endOfCommand(chunk, start);
+    commands.push(chunk.subarray(start, end));
+    start = end;
+  }
+  return commands;
+}
+
+/** A command is `*<words>`, then for each word `$<bytes>` and the word, each with CR LF. */
+function endOfCommand(chunk: Buffer, start: number): number {
+  let at = start;
+  const line = (): number => {
+    const end = chunk.indexOf('\r\n', at);
+    const value = Number(chunk.toString('latin1', at + 1, end));
+    at = end === -1 ? chunk.length : end + 2;
+    return value;
+  };
+  for (let words = line(); words > 0 && at < chunk.length; words -= 1) {
+    const bytes = line();
+    at += bytes + 2;
+  }
+  return Math.min(at, chunk.length);
 }
