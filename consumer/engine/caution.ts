@@ -57,7 +57,10 @@ export class Caution {
   async mayFold({ planned, documents: loaded, members, refused }: Prepared): Promise<boolean> {
     if (this.mode === 'none') return true;
     const { probe, processor, log } = this.options;
-    const inputs = planned.flatMap((item): Input[] => ('input' in item ? [item.input] : []));
+    const inputs = planned.flatMap((item): Input[] => {
+      if (item.kind === 'message') return [{ kind: 'message', message: item.message, at: item.at }];
+      return item.kind === 'timer' ? [{ kind: 'timer', timer: item.timer, at: item.at }] : [];
+    });
     if (inputs.length === 0) return true;
     const documents = [...loaded].map(
       ([name, document]) => [name, document === null ? null : processor.encode(name, document)] as const,

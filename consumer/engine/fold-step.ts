@@ -176,7 +176,7 @@ class StepFold {
     const { processor, facts, members, check } = this.options;
     let result: ReturnType<Processor['fold']>;
     try {
-      result = processor.fold(item.input, this.read, facts, members);
+      result = processor.fold(item, this.read, facts, members);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
       return describeError(error);

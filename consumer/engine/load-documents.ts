@@ -69,7 +69,7 @@ class Load {
       }
       if (item.kind !== 'message' && item.kind !== 'timer') continue;
       try {
-        for (const name of processor.documents(item.input, members)) this.want(name, index);
+        for (const name of processor.documents(item, members)) this.want(name, index);
       } catch (error) {
         this.refused.set(index, describeError(error));
       }

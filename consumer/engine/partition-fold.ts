@@ -12,7 +12,7 @@ import { foldStep, type StepOutcome } from './fold-step.js';
 import { IdStore } from './id-store.js';
 import type { Lease } from './lease.js';
 import { type LoadedDocuments, loadDocuments } from './load-documents.js';
-import { type Planned, planStep } from './plan-step.js';
+import { cursorAfter, type Planned, planStep } from './plan-step.js';
 import type { Facts, Processor, ReadDocument } from './processor.js';
 import { retryWhileAway } from './retry.js';
 import { type DueTimers, Timers } from './timers.js';
@@ -117,7 +117,8 @@ export class PartitionFold {
     const { planned } = prepared;
     const { outcome, built } = await this.foldPlanned(prepared);
     const last = planned[outcome.consumed - 1]!;
-    const { position, inside } = last.after;
+    const after = cursorAfter(last);
+    const { position, inside } = after;
     await this.commit(
       {
         lease: this.options.lease.value,
@@ -133,7 +134,7 @@ export class PartitionFold {
       outcome,
       built,
     );
-    buffer.advanceTo(last.after);
+    buffer.advanceTo(after);
     engine.metrics.committed(name, outcome, (performance.now() - started) / 1000);
     return { emitted: built.emitted, deadLetters: outcome.deadLetters.length };
   }
@@ -248,7 +249,7 @@ export class PartitionFold {
     const { engine, keys, processor } = this.options;
     const only = planned.length === 1 ? planned[0]! : undefined;
     if (only === undefined || (only.kind !== 'message' && only.kind !== 'timer')) return [];
-    const range = processor.range?.(only.input, this.readCached);
+    const range = processor.range?.(only, this.readCached);
     if (range === undefined) return [];
     const index = keys.index(range.index);
     return engine.redis.zrange(index, String(range.scoreMin), '+inf', 'BYSCORE', 'LIMIT', 0, range.limit);

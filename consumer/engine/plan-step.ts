@@ -1,26 +1,44 @@
-import type { DueTimer, Message } from '../../shared/messages/message.js';
 import { messageDefect } from '../../shared/messages/record-batch.js';
 import type { Cursor, EntryBuffer, PendingEntry } from './entry-buffer.js';
 import type { Input, Processor, ReadDocument } from './processor.js';
 import type { DueTimers } from './timers.js';
 
-/** One input of a step, and where the head stands once it is folded. */
-export type Planned = {
-  readonly at: number;
-  readonly after: Cursor;
-} & (
-  | { readonly kind: 'message'; readonly message: Message; readonly input: Input }
-  | { readonly kind: 'timer'; readonly timer: DueTimer; readonly input: Input }
+/** Where a message lies: one for all messages of an entry. */
+export interface Place {
+  readonly entry: PendingEntry;
+  /** The entry before it, where the head stands while this one is not folded completely. */
+  readonly before: string;
+}
+
+/**
+ * One input of a step. A message or a timer is at the same time the `Input` that is folded: thousands are made for
+ * every commit, so each is one object.
+ */
+export type Planned =
+  | (Input & { readonly kind: 'message'; readonly place: Place; readonly index: number })
+  | (Input & { readonly kind: 'timer'; readonly after: Cursor })
   /** What cannot be folded at all: an entry that does not decode, a value that is no message. */
   | {
       readonly kind: 'broken';
       readonly letter: 'entry' | 'message';
       readonly text: string;
       readonly error: string;
+      readonly at: number;
+      readonly place: Place;
+      readonly index: number;
     }
   /** An entry without messages. */
-  | { readonly kind: 'empty' }
-);
+  | { readonly kind: 'empty'; readonly at: number; readonly place: Place; readonly index: number };
+
+/** Where the head stands once `item` is folded. */
+export function cursorAfter(item: Planned): Cursor {
+  if (item.kind === 'timer') return item.after;
+  const { place, index } = item;
+  const { id, messages } = place.entry;
+  return index + 1 < messages.length
+    ? { position: place.before, inside: { entry: id, messages: index + 1 } }
+    : { position: id, inside: undefined };
+}
 
 export interface PlanOptions {
   readonly buffer: EntryBuffer;
@@ -42,36 +60,35 @@ export interface PlanOptions {
 export function planStep(options: PlanOptions): Planned[] {
   const { timers, inputsMax, processor, readPinned, slotOf } = options;
   const planned: Planned[] = [];
-  const walk = walkMessages(options);
-  let next = walk.next();
+  const walk = new Walk(options);
   let at = options.headAt;
   let after: Cursor = { position: options.position, inside: options.buffer.inside };
   let slot: number | undefined;
   let dueIndex = 0;
   while (planned.length < inputsMax) {
     const timer = timers.due[dueIndex];
-    const nextAt = next.done === true ? Infinity : Math.max(at, next.value.entry.atMs);
+    const nextAt = walk.place === undefined ? Infinity : Math.max(at, walk.place.entry.atMs);
     if (timer !== undefined && timer.dueAt <= nextAt) {
-      const timerAt = Math.max(at, timer.dueAt);
-      const input: Input = { kind: 'timer', timer, at: timerAt };
-      const alone = needsRange(processor, input, readPinned);
+      at = Math.max(at, timer.dueAt);
+      const last = planned.at(-1);
+      if (last !== undefined) after = cursorAfter(last);
+      const item: Planned = { kind: 'timer', timer, at, after };
+      const alone = needsRange(processor, item, readPinned);
       if (alone && planned.length > 0) break;
-      planned.push({ kind: 'timer', timer, input, at: timerAt, after });
-      at = timerAt;
+      planned.push(item);
       dueIndex += 1;
       if (alone) break;
       continue;
     }
-    if (next.done === true || nextAt > timers.completeUntilMs) break;
+    if (walk.place === undefined || nextAt > timers.completeUntilMs) break;
     slot ??= slotOf(nextAt);
     if (slotOf(nextAt) !== slot) break;
-    const item = planMessage(next.value, nextAt);
+    const item = planMessage(walk.place, walk.index, nextAt);
     const alone = item.kind === 'message' && processor.foldsAlone(item.message);
     if (alone && planned.length > 0) break;
     planned.push(item);
     at = nextAt;
-    after = item.after;
-    next = walk.next();
+    walk.advance();
     if (alone) break;
   }
   return planned;
@@ -86,44 +103,52 @@ function needsRange(processor: Processor, input: Input, readPinned: ReadDocument
   }
 }
 
-interface Walked {
-  readonly entry: PendingEntry;
-  /** undefined: the entry as a whole. */
-  readonly message: unknown;
-  readonly whole: boolean;
-  readonly after: Cursor;
-}
+/** Stands at the next message that waits, or at an entry that has none. */
+class Walk {
+  /** undefined: nothing waits. */
+  place: Place | undefined;
+  index: number;
+  private next = 1;
+  private readonly pending: readonly PendingEntry[];
 
-/** Every message that waits, with the cursor after it. */
-function* walkMessages({ buffer, position }: PlanOptions): Generator<Walked, undefined> {
-  let before = position;
-  let offset = buffer.inside?.messages ?? 0;
-  for (const entry of buffer.pending) {
-    const count = entry.messages.length;
-    if (count === 0 || offset >= count) {
-      yield { entry, message: undefined, whole: true, after: { position: entry.id, inside: undefined } };
-    }
-    for (let i = offset; i < count; i += 1) {
-      const inside = i + 1 === count ? undefined : { entry: entry.id, messages: i + 1 };
-      const after = { position: inside === undefined ? entry.id : before, inside };
-      yield { entry, message: entry.messages[i], whole: false, after };
-    }
-    before = entry.id;
-    offset = 0;
+  constructor({ buffer, position }: PlanOptions) {
+    this.pending = buffer.pending;
+    const first = buffer.pending[0];
+    this.place = first === undefined ? undefined : { entry: first, before: position };
+    this.index = buffer.inside?.messages ?? 0;
   }
-  return undefined;
+
+  advance(): void {
+    const { place } = this;
+    if (place === undefined) return;
+    this.index += 1;
+    if (this.index < place.entry.messages.length) return;
+    const entry = this.pending[this.next];
+    this.place = entry === undefined ? undefined : { entry, before: place.entry.id };
+    this.next += 1;
+    this.index = 0;
+  }
 }
 
-function planMessage({ entry, message, whole, after }: Walked, at: number): Planned {
-  if (whole) {
+function planMessage(place: Place, index: number, at: number): Planned {
+  const { entry } = place;
+  if (index >= entry.messages.length) {
     return entry.error === undefined
-      ? { kind: 'empty', at, after }
-      : { kind: 'broken', letter: 'entry', text: entry.raw ?? '', error: entry.error, at, after };
+      ? { kind: 'empty', at, place, index }
+      : { kind: 'broken', letter: 'entry', text: entry.raw ?? '', error: entry.error, at, place, index };
   }
+  const message = entry.messages[index]!;
   const defect = messageDefect(message);
   if (defect !== undefined) {
-    return { kind: 'broken', letter: 'message', text: JSON.stringify(message), error: defect, at, after };
+    return {
+      kind: 'broken',
+      letter: 'message',
+      text: JSON.stringify(message),
+      error: defect,
+      at,
+      place,
+      index,
+    };
   }
-  const valid = message as Message;
-  return { kind: 'message', message: valid, input: { kind: 'message', message: valid, at }, at, after };
+  return { kind: 'message', message, at, place, index };
 }

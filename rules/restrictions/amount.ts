@@ -8,6 +8,9 @@ const DECIMALS_MAX = 4;
  */
 export function unitsOf(amount: unknown): bigint {
   if (typeof amount !== 'number' || !(amount > 0)) throw new Error('amount is not a number greater than 0');
+  // Below 2^52 two neighbouring doubles lie closer than two amounts: what divides back is what was written.
+  const scaled = Math.round(amount * 10_000);
+  if (scaled < 2 ** 52 && scaled / 10_000 === amount) return BigInt(scaled);
   const text = String(amount);
   const point = text.indexOf('.');
   const decimals = point === -1 ? '' : text.slice(point + 1);

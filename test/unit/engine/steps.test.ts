@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { EntryBuffer } from '../../../consumer/engine/entry-buffer.js';
 import { foldStep } from '../../../consumer/engine/fold-step.js';
 import { IdStore } from '../../../consumer/engine/id-store.js';
-import { planStep } from '../../../consumer/engine/plan-step.js';
+import { cursorAfter, planStep } from '../../../consumer/engine/plan-step.js';
 import type { FoldResult, Input, Processor, ReadDocument } from '../../../consumer/engine/processor.js';
 import { Keys } from '../../../shared/keys.js';
 import type { RawEntry } from '../../../shared/messages/record-batch.js';
@@ -103,8 +103,8 @@ function run(sent: readonly Sent[], entrySize: () => number, stepSize: () => num
     dead.push(...outcome.deadLetters.map(({ text, at }) => `${JSON.parse(text).id}@${at}`));
     ids.writeStage(NO_COMMANDS);
     ids.mergeStage();
-    buffer.advanceTo(last.after);
-    head = { position: last.after.position, at: last.at };
+    buffer.advanceTo(cursorAfter(last));
+    head = { position: cursorAfter(last).position, at: last.at };
   }
   expect(buffer.isEmpty).to.equal(true);
   expect(buffer.messages).to.equal(0);
@@ -183,7 +183,7 @@ describe('steps', () => {
       readPinned: () => null,
     });
     expect(planned.map((item) => (item.kind === 'message' ? item.message.id : ''))).to.deep.equal(['c']);
-    expect(planned[0]?.after).to.deep.equal({ position: '6-0', inside: undefined });
+    expect(cursorAfter(planned[0]!)).to.deep.equal({ position: '6-0', inside: undefined });
   });
 
   it('an owner applies what is folded of an entry to no other entry', () => {
