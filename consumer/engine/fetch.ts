@@ -27,6 +27,19 @@ export async function fetchEntries(
     redis,
     [keys.stream, keys.lease],
     [lease, GROUP, CONSUMER, from, messages, FETCH_BYTES_MAX, ENTRIES_PER_READ],
-  )) as [0] | [1, number, RawEntry[]];
-  return reply[0] === 0 ? { kind: 'fenced' } : { kind: 'fetched', redisTimeMs: reply[1], entries: reply[2] };
+  )) as [0] | [1, number, string[]];
+  return reply[0] === 0
+    ? { kind: 'fenced' }
+    : { kind: 'fetched', redisTimeMs: reply[1], entries: readEntries(reply[2]) };
+}
+
+/** See fetch.lua for the two forms. */
+function readEntries(flat: readonly string[]): RawEntry[] {
+  const entries: RawEntry[] = [];
+  for (let i = 0; i < flat.length; i += 2) {
+    const id = flat[i]!;
+    const text = flat[i + 1]!;
+    entries.push(id.startsWith('!') ? [id.slice(1), JSON.parse(text) as string[]] : [id, text]);
+  }
+  return entries;
 }

@@ -14,8 +14,8 @@ export const RECORD_BATCH_VERSION = 1;
 export const RECORD_BATCH_MESSAGES_MAX = 256;
 export const RECORD_BATCH_BYTES_MAX = 256 * 1024;
 
-/** An entry as it comes back from XREADGROUP: id and flat field list. */
-export type RawEntry = readonly [id: string, fields: readonly string[]];
+/** An entry as a fetch brings it: its id and its flat field list; or, where that is v 1, n, m, only the text of m. */
+export type RawEntry = readonly [id: string, fields: readonly string[] | string];
 
 export type DecodedEntry =
   | {
@@ -35,31 +35,32 @@ export type DecodedEntry =
 
 /** Decodes one entry; never throws. */
 export function decodeEntry([id, fields]: RawEntry): DecodedEntry {
-  const atMs = Number.parseInt(id, 10);
+  if (typeof fields === 'string') return decodeMessages(id, fields, fields);
+  const raw = JSON.stringify(fields);
   const version = field(fields, 'v');
-  const broken = (error: string): DecodedEntry => ({
-    kind: 'broken',
-    id,
-    atMs,
-    error,
-    raw: JSON.stringify(fields),
-  });
-  if (version === undefined) return broken('the entry has no field v');
+  if (version === undefined) return broken(id, 'the entry has no field v', raw);
   if (version !== '1') {
     return Number(version) > RECORD_BATCH_VERSION
       ? { kind: 'newer', id, version }
-      : broken(`unknown record batch version ${version.slice(0, 20)}`);
+      : broken(id, `unknown record batch version ${version.slice(0, 20)}`, raw);
   }
   const text = field(fields, 'm');
-  if (text === undefined) return broken('the entry has no field m');
+  return text === undefined ? broken(id, 'the entry has no field m', raw) : decodeMessages(id, text, raw);
+}
+
+function decodeMessages(id: string, text: string, raw: string): DecodedEntry {
   let messages: unknown;
   try {
     messages = JSON.parse(text);
   } catch (error) {
-    return broken(`field m is not JSON: ${(error as Error).message}`);
+    return broken(id, `field m is not JSON: ${(error as Error).message}`, raw);
   }
-  if (!Array.isArray(messages)) return broken('field m is not an array');
-  return { kind: 'batch', id, atMs, messages };
+  if (!Array.isArray(messages)) return broken(id, 'field m is not an array', raw);
+  return { kind: 'batch', id, atMs: Number.parseInt(id, 10), messages };
+}
+
+function broken(id: string, error: string, raw: string): DecodedEntry {
+  return { kind: 'broken', id, atMs: Number.parseInt(id, 10), error, raw };
 }
 
 /** Why a value of a record batch is not a message; undefined when it is one. */
