@@ -36,7 +36,7 @@ export class ConsumerMetrics {
       'weir_partition_waiting',
       '1 while a full outbox or full dead letters stop the partition.',
     );
-    this.liveWorkers = gauge('weir_live_workers', 'Workers with a recent heartbeat.', []);
+    this.liveWorkers = gauge('weir_workers_live', 'Workers with a recent heartbeat.', []);
     this.batchMessages = new Histogram({
       name: 'weir_batch_messages',
       help: 'Messages per commit.',

@@ -36,7 +36,7 @@ export function withoutPassword(url: string): string {
 }
 
 /** The driver hangs the whole command on its errors: documents, ids, leases. None of it belongs into a log. */
-function errorWithoutCommand(error: Error): object {
+export function errorWithoutCommand(error: Error): object {
   const { command, ...rest } = stdSerializers.err(error) as { command?: { name?: string } } & Record<
     string,
     unknown

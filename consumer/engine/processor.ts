@@ -54,7 +54,7 @@ export interface Processor {
   range?(input: Input, read: ReadDocument): IndexRange | undefined;
   /** Names of the documents this input reads or writes; `members` is what `range` brought. */
   documents(input: Input, members: readonly string[]): readonly string[];
-  /** @throws anything: the message becomes a dead letter, a timer is dropped with an alert. */
+  /** @throws anything: the message, or the timer, becomes a dead letter (a timer's cannot be replayed). */
   fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[]): FoldResult;
   /** Ids of the control messages applied, so that missing ones can be sent again; undefined: none on this topic. */
   appliedControls?(read: ReadDocument): readonly string[];

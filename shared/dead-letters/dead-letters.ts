@@ -11,7 +11,7 @@ import { Script } from '../redis/script.js';
  *   error     why
  *   attempts  how often it has failed
  *   at        when it failed, ms since the epoch
- *   kind      `message` | `entry`
+ *   kind      `message` | `entry` | `timer`; only a message can be replayed
  */
 export interface DeadLetter {
   /** Id in the stream. */
