@@ -6,7 +6,6 @@ import { RequestSeries } from './request-series.js';
 
 /** Refusals that mean: the caller did nothing wrong, we dropped it. */
 export const DROP_REASONS = ['backlog_full', 'store_unavailable', 'overloaded'] as const;
-type DropReason = (typeof DROP_REASONS)[number];
 
 /** Route label of requests that match no route: the raw path never becomes a label. */
 export const UNMATCHED = 'unmatched';

@@ -97,7 +97,8 @@ export function event(
   type: string,
   subject: string,
   data: object = {},
-  id = `event-${(counter += 1)}`,
+  id?: string,
 ): Message {
-  return { type, subject, id, data };
+  counter += 1;
+  return { type, subject, id: id ?? `event-${counter}`, data };
 }
