@@ -93,12 +93,7 @@ export class EventsTopic {
 let counter = 0;
 
 /** An event as the API would append it. */
-export function event(
-  type: string,
-  subject: string,
-  data: object = {},
-  id?: string,
-): Message {
+export function event(type: string, subject: string, data: object = {}, id?: string): Message {
   counter += 1;
   return { type, subject, id: id ?? `event-${counter}`, data };
 }
