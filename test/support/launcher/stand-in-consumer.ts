@@ -13,7 +13,10 @@ process.on('SIGTERM', async () => {
   process.stdout.write(`stand-in worker ends: ${await redis.ping()}\n`);
   process.exit(0);
 });
-process.on('disconnect', () => {
+const orphaned = (): void => {
   if (!isDeaf) process.exit(0);
-});
+};
+process.on('disconnect', orphaned);
+// The launcher may have gone while this process was still loading.
+if (process.send !== undefined && !process.connected) orphaned();
 process.stdout.write('stand-in worker runs\n');
