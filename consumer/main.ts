@@ -21,7 +21,7 @@ runUntilStopped(
       probeModule: fileURLToPath(new URL('./probe-main.js', import.meta.url)),
     });
     await worker.start();
-    log.info({ worker: workerId, url: opsUrl, partitions: worker.ownedPartitions }, 'working');
+    log.info({ worker: workerId, url: opsUrl }, 'working');
     process.send?.({ type: 'listening', url: opsUrl });
   },
   { log, shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS, followParent: true },

@@ -37,6 +37,7 @@ export class Worker {
   private tickAgain = false;
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
+  private reported = '';
 
   constructor(private readonly options: WorkerOptions) {
     this.partitions = allPartitions(options.partitionsPerTopic);
@@ -105,6 +106,7 @@ export class Worker {
     } catch (error) {
       if (!isTransient(error)) engine.log.error({ err: error }, 'heartbeat failed');
     }
+    this.reportOwned();
     if (this.closed) return;
     if (this.tickAgain) nextMs = 0;
     this.tickAgain = false;
@@ -171,7 +173,7 @@ export class Worker {
       return Infinity;
     }
     engine.metrics.leaseChanged(name, 'acquired');
-    engine.log.info(
+    engine.log.debug(
       { partition: name, position: lease.head.position, seq: lease.head.seq },
       'partition acquired',
     );
@@ -185,10 +187,18 @@ export class Worker {
     this.runners.delete(name);
     if (PAUSE_MS[end] > 0) this.pausedUntil.set(name, Date.now() + PAUSE_MS[end]);
     engine.metrics.leaseChanged(name, end);
-    engine.log.info({ partition: name, end }, 'partition given up');
+    engine.log.debug({ partition: name, end }, 'partition given up');
     // Whoever the partition belongs to now need not wait for a heartbeat; that may be ourselves.
     this.announce();
     this.tickSoon();
+  }
+
+  /** One line whenever the share has changed, not one for each partition. */
+  private reportOwned(): void {
+    const owned = this.ownedPartitions.join(' ');
+    if (owned === this.reported) return;
+    this.reported = owned;
+    this.options.engine.log.info({ partitions: owned }, 'partitions owned');
   }
 
   private announce(): void {
