@@ -25,6 +25,8 @@ export interface Probe {
 
 /** How long a probe process may take to start, on however slow a machine. */
 const START_MS_MAX = 30_000;
+/** A probe process that has nothing to do for this long is ended. */
+const IDLE_MS_MAX = 5000;
 
 /**
  * The proof that an input is the culprit: a process of its own, which folds nothing but this input, dies or
@@ -36,6 +38,7 @@ export class ProcessProbe implements Probe {
   private child: ProbeProcess | undefined;
   /** One request at a time: the partitions of a worker share the process. */
   private turn: Promise<unknown> = Promise.resolve();
+  private idle: NodeJS.Timeout | undefined;
 
   /** @param modulePath module that calls `serveProbe` */
   constructor(
@@ -51,6 +54,16 @@ export class ProcessProbe implements Probe {
   }
 
   private async tryInTurn(request: ProbeRequest): Promise<ProbeVerdict> {
+    clearTimeout(this.idle);
+    try {
+      return await this.tryRepeatedly(request);
+    } finally {
+      // Caution is rare: its process does not outlive it for long.
+      this.idle = setTimeout(() => this.close(), IDLE_MS_MAX).unref();
+    }
+  }
+
+  private async tryRepeatedly(request: ProbeRequest): Promise<ProbeVerdict> {
     // Several inputs are not blamed, only tried one by one after: once is enough.
     const attemptsMax = request.inputs.length > 1 ? 1 : ATTEMPTS_MAX;
     let reason: string | undefined;
@@ -64,6 +77,7 @@ export class ProcessProbe implements Probe {
   }
 
   close(): void {
+    clearTimeout(this.idle);
     this.child?.kill();
     this.child = undefined;
   }
