@@ -20,6 +20,7 @@ import { operationResources } from './operations/operation-resources.js';
 import { ReplyWaiter } from './replies.js';
 import { decisionResources } from './restrictions/decisions.js';
 import { userResources } from './restrictions/user-resources.js';
+import { LateRollbacks } from './rules/late-rollbacks.js';
 import { ruleResources } from './rules/rule-resources.js';
 import { Slots } from './slots.js';
 import { StoreGate } from './store-gate.js';
@@ -76,13 +77,14 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
 
   const bodies = new BodyReader({ bytesMax: config.BODY_BYTES_MAX });
   const shared = { redis, keys, slots, gate, bodies, appender, sampler, replies };
+  const lateRollbacks = new LateRollbacks(redis, keys, slots, log);
   const express = createFastExpress();
   // In the order of how busy they are: Express tries one after the other.
   const resources = [
     ...eventResources(shared),
     ...decisionResources(shared),
     ...userResources(shared),
-    ...ruleResources({ ...shared, rules, limits: limitsIn(config), log }),
+    ...ruleResources({ ...shared, rules, limits: limitsIn(config), lateRollbacks, log }),
     ...operationResources({ ...shared, registry: metrics.registry, workerTtlMs }),
     ...deadLetterResources(shared),
   ];

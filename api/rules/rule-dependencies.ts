@@ -7,6 +7,7 @@ import type { BodyReader } from '../http/body.js';
 import type { ReplyWaiter } from '../replies.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
+import type { LateRollbacks } from './late-rollbacks.js';
 
 /** What showing and changing rules needs. */
 export interface RuleDependencies {
@@ -19,5 +20,6 @@ export interface RuleDependencies {
   readonly rules: readonly Rule[];
   /** Limits of a tripwire where neither the rule nor anybody says otherwise. */
   readonly limits: TripwireLimits;
+  readonly lateRollbacks: LateRollbacks;
   readonly log: Logger;
 }

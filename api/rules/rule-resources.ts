@@ -122,6 +122,8 @@ async function postRollback(dependencies: RuleDependencies, req: Request, res: R
   const applied = await broadcast(dependencies, control, req.requestId);
   if (applied.applied === applied.partitions) {
     await clearTripwireWindow(redis, keys, rule.name, Number.parseInt(control.control, 10));
+  } else {
+    dependencies.lateRollbacks.follow(rule.name, control.control);
   }
   answer(req, res, applied, { name: rule.name, lifted: applied.lifted });
 }

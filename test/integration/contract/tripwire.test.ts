@@ -131,6 +131,22 @@ describe('contract: tripwire', () => {
     expect(await people.canMessage('barred')).to.equal(false);
   });
 
+  it('a rollback that no worker answers in time is done later, and its users leave the window then', async () => {
+    weir = await WeirFixture.start({ settings: { REPLY_DEADLINE_MS: '100' }, workers: 0 });
+    people = new People(weir.http);
+    const first = await weir.worker();
+    await know(names(30, 'known'));
+    await runAway(['late']);
+    expect((await wire()).affected).to.equal(1);
+    await first.close();
+    const { status } = await weir.http.post(`/rules/${RULE}/rollback`);
+    expect(status).to.equal(202);
+    expect(await restricted(['late'])).to.deep.equal(['late']);
+    await weir.worker();
+    await until(10_000, 'the user is lifted', async () => (await restricted(['late'])).length === 0);
+    await until(5000, 'the window is empty', async () => (await wire()).affected === 0);
+  });
+
   it('rollback works on an armed tripwire too, and gives its users back to the window', async () => {
     await start();
     await know(names(100));

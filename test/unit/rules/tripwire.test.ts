@@ -37,6 +37,18 @@ function ask(
 const grantedOf = (granted: readonly boolean[]) => granted.filter(Boolean).length;
 
 describe('the tripwire', () => {
+  it('trips where every partition sees only its own first users: whoever is reserved is known', () => {
+    let wire: Wire = NEW_WIRE;
+    let granted = 0;
+    for (let partition = 0; partition < 8; partition += 1) {
+      const answer = ask(wire, users(12, `p${partition}-`), 12);
+      granted += grantedOf(answer.granted);
+      wire = answer.wire;
+    }
+    expect(granted).to.equal(19);
+    expect(wire.tripped).to.deep.equal({ at: 0, affected: 19, population: 20 });
+  });
+
   it('grants up to the share of the known users, trips when it is reached, and denies the next', () => {
     const answer = ask(NEW_WIRE, users(7), 100, 9);
     expect(answer.granted).to.deep.equal([true, true, true, true, true, false, false]);
