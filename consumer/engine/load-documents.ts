@@ -83,7 +83,10 @@ class Load {
     const rest = names.slice(DOCUMENTS_OF_FIRST_READ);
     if (rest.length === 0) return;
     const average = Math.max(1, this.size / (DOCUMENTS_OF_FIRST_READ + this.documents.size));
-    const room = Math.floor(Math.max(0, STEP_SIZE_MAX - this.size) / average);
+    const fits = Math.floor(Math.max(0, STEP_SIZE_MAX - this.size) / average);
+    // The first input gets all of its documents, however large: a step is never less than one input.
+    const ofLater = rest.findIndex((name) => this.missing.get(name)![0]! > 0);
+    const room = Math.max(fits, ofLater === -1 ? rest.length : ofLater);
     const reads: Promise<void>[] = [];
     for (let start = 0; start < Math.min(room, rest.length); start += DOCUMENTS_PER_READ) {
       reads.push(this.read(rest.slice(start, Math.min(start + DOCUMENTS_PER_READ, room))));
@@ -92,7 +95,7 @@ class Load {
     const [tooMuch] = rest.slice(room);
     if (tooMuch === undefined) return;
     // Inputs before the first one that lacks a document have all of theirs: names are in the order of the inputs.
-    this.complete = Math.min(this.complete, Math.max(1, this.missing.get(tooMuch)![0]!));
+    this.complete = Math.min(this.complete, this.missing.get(tooMuch)![0]!);
   }
 
   private want(name: string, index: number): void {

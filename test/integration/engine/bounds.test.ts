@@ -37,6 +37,38 @@ describe('bounds of the engine', () => {
     await redis.del(users.map((user) => topic.keysOf('u').doc(`user:default:${user}`)));
   });
 
+  it('a rollback step lifts every one of its users, however large their documents are', async function () {
+    this.timeout(60_000);
+    const { topic, redis } = fixture;
+    const keys = topic.keysOf('u');
+    const users = ['u', ...topic.neighbours('u', 249)];
+    const cards = Array.from({ length: 256 }, (_, i) => [`${i}`.padEnd(128, 'c'), 'z'.repeat(128)] as const);
+    const restrictions = [
+      {
+        ...{ rule: 'scam_message_rule', version: 1, feature: 'message' as const, reason: 'test' },
+        ...{ evidence: [], restrictedAt: 1000, expiresAt: null },
+      },
+    ];
+    const profile = { ...NEW_USER.profile, cards, scamFlags: 2 };
+    const large = encodeUser({ ...NEW_USER, known: true, profile, restrictions });
+    for (const user of users) {
+      await redis.set(keys.doc(`user:default:${user}`), large);
+      await redis.zadd(keys.index('restricted:scam_message_rule'), 1000, `default:${user}`);
+    }
+    await fixture.worker();
+    const data = { control: '5-0', rule: 'scam_message_rule', action: 'rollback', since: 0 };
+    const message = { type: 'control', subject: '', id: 'control-5-0', data, reply: 'test/rollback' };
+    await append(redis, keys, [JSON.stringify(message)], 0);
+    await until(
+      20_000,
+      'the rollback replies',
+      async () => (await redis.get(keys.reply('rollback'))) !== null,
+    );
+    expect(JSON.parse((await redis.get(keys.reply('rollback')))!)).to.deep.equal({ lifted: 250 });
+    for (const user of users) expect((await topic.user(user))?.restrictions).to.deep.equal([]);
+    await redis.del(users.map((user) => keys.doc(`user:default:${user}`)));
+  });
+
   it('an entry is never appended at or below the head, whatever the clock of Redis says', async () => {
     const { topic, redis } = fixture;
     await fixture.worker();

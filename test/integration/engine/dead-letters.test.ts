@@ -117,14 +117,17 @@ describe('dead letters of the engine', () => {
 
   it('full dead letters stop the partition, and deleting some lets it go on', async () => {
     const { topic, redis } = fixture;
-    await fixture.worker({ DEAD_LETTERS_MAX: '2' });
+    const { opsUrl } = await fixture.worker({ DEAD_LETTERS_MAX: '2' });
     await topic.append([event('nonsense', 'u'), event('nonsense', 'u')]);
     await topic.drained();
     await topic.append([event('purchase_made', 'u', { amount: 1 })]);
     const { dead, head } = topic.keysOf('u');
     const folded = await redis.hget(head, 'folded');
-    await until(2000, 'the partition waits', async () => (await topic.backlog()) === 1);
-    await new Promise((resolve) => setTimeout(resolve, 150));
+    const waits = `weir_partition_waiting{partition="events.${topic.indexOf('u')}"} 1`;
+    await until(3000, 'the partition waits', async () =>
+      (await (await fetch(`${opsUrl}/metrics`)).text()).includes(waits),
+    );
+    expect(await topic.backlog()).to.equal(1);
     expect(await redis.hget(head, 'folded')).to.equal(folded);
     await redis.xtrim(dead, 'MAXLEN', 1);
     await topic.drained();
