@@ -11,13 +11,15 @@ export function appendRefusal(
 ): Refusal {
   switch (outcome.kind) {
     case 'full':
-      return new Refusal(
-        'backlog_full',
-        `${outcome.backlog} messages wait in partition ${slot.name} already.`,
-        {
-          retryAfterSeconds: sampler.retryAfterSeconds(slot.partition, outcome.backlog),
-        },
-      );
+      return outcome.reason === 'backlog'
+        ? new Refusal('backlog_full', `${outcome.backlog} messages wait in partition ${slot.name} already.`, {
+            retryAfterSeconds: sampler.retryAfterSeconds(slot.partition, outcome.backlog),
+          })
+        : new Refusal(
+            'backlog_full',
+            `${outcome.bytes} bytes of partition ${slot.name} wait for Postgres already.`,
+            { retryAfterSeconds: sampler.archiveRetryAfterSeconds(slot.partition, outcome.bytes) },
+          );
     case 'unavailable':
       return new Refusal('store_unavailable', outcome.error.detail);
     case 'overloaded':

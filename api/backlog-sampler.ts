@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { Keys } from '../shared/keys.js';
+import { ARCHIVE, type Keys } from '../shared/keys.js';
 import { allPartitions, type Partition, partitionName } from '../shared/topics.js';
 
 export const SAMPLE_INTERVAL_MS = 500;
@@ -8,6 +8,7 @@ const RATE_WEIGHT = 0.2;
 const RETRY_AFTER_UNKNOWN_SECONDS = 5;
 const RETRY_AFTER_SECONDS_MAX = 60;
 
+/** What waits and how it drains: messages for the workers, bytes for the archive. */
 interface Sample {
   backlog: number;
   folded: number;
@@ -31,6 +32,8 @@ export interface BacklogSamplerOptions {
  */
 export class BacklogSampler {
   private readonly samples = new Map<string, Sample>();
+  /** In bytes; of archived topics. */
+  private readonly archives = new Map<string, Sample>();
   private readonly partitions: readonly Partition[];
   private timer: NodeJS.Timeout | undefined;
   private sampling = false;
@@ -63,9 +66,17 @@ export class BacklogSampler {
    * refused.) 5 while no rate was measured; at most 60, which is also the answer while nothing drains.
    */
   retryAfterSeconds(partition: Partition, backlog: number): number {
-    const rate = this.drainRateOf(partition);
-    if (rate === undefined) return RETRY_AFTER_UNKNOWN_SECONDS;
-    return Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, Math.ceil(backlog / 10 / rate)));
+    return retryAfter(backlog, this.drainRateOf(partition));
+  }
+
+  /** The same for what waits for the archive. */
+  archiveRetryAfterSeconds(partition: Partition, bytes: number): number {
+    return retryAfter(bytes, this.archives.get(partitionName(partition))?.rate);
+  }
+
+  /** Bytes of messages that Postgres does not have yet. */
+  archiveBytesOf(partition: Partition): number {
+    return this.archives.get(partitionName(partition))?.backlog ?? 0;
   }
 
   /** One sample of everything. */
@@ -92,28 +103,49 @@ export class BacklogSampler {
       redis.hget(partitionKeys.head, 'folded'),
     ]);
     this.record(partition, Number(appendedText ?? 0), Number(foldedText ?? 0), performance.now());
+    if (!partitionKeys.archived) return;
+    const [bytes, archived] = await Promise.all([
+      redis.get(partitionKeys.bytes),
+      redis.hget(partitionKeys.sinks, `${ARCHIVE}.bytes`),
+    ]);
+    recordIn(this.archives, partition, Number(bytes ?? 0), Number(archived ?? 0), performance.now());
   }
 
   /** Pure but for the map: `atMs` is any steady clock. */
   record(partition: Partition, appended: number, folded: number, atMs: number): void {
-    const name = partitionName(partition);
-    const before = this.samples.get(name);
-    const backlog = Math.max(0, appended - folded);
-    let rate: number | undefined;
-    // A counter that went back was emptied with its data: the average starts again.
-    if (before !== undefined && folded >= before.folded && atMs > before.atMs) {
-      const now = ((folded - before.folded) * 1000) / (atMs - before.atMs);
-      // An interval that began without a backlog says how much came, not how fast it could drain.
-      if (before.backlog === 0) rate = before.rate;
-      else rate = before.rate === undefined ? now : before.rate + RATE_WEIGHT * (now - before.rate);
-    }
-    this.samples.set(name, { backlog, folded, atMs, rate });
+    recordIn(this.samples, partition, appended, folded, atMs);
   }
 
   private async sampleWorkers(): Promise<void> {
     const { redis, keys, workerTtlMs } = this.options;
     this.workersLive = await countLiveWorkers(redis, keys, workerTtlMs);
   }
+}
+
+function retryAfter(backlog: number, rate: number | undefined): number {
+  if (rate === undefined) return RETRY_AFTER_UNKNOWN_SECONDS;
+  return Math.min(RETRY_AFTER_SECONDS_MAX, Math.max(1, Math.ceil(backlog / 10 / rate)));
+}
+
+function recordIn(
+  samples: Map<string, Sample>,
+  partition: Partition,
+  appended: number,
+  folded: number,
+  atMs: number,
+): void {
+  const name = partitionName(partition);
+  const before = samples.get(name);
+  const backlog = Math.max(0, appended - folded);
+  let rate: number | undefined;
+  // A counter that went back was emptied with its data: the average starts again.
+  if (before !== undefined && folded >= before.folded && atMs > before.atMs) {
+    const now = ((folded - before.folded) * 1000) / (atMs - before.atMs);
+    // An interval that began without a backlog says how much came, not how fast it could drain.
+    if (before.backlog === 0) rate = before.rate;
+    else rate = before.rate === undefined ? now : before.rate + RATE_WEIGHT * (now - before.rate);
+  }
+  samples.set(name, { backlog, folded, atMs, rate });
 }
 
 /** Workers whose last heartbeat, by Redis' own clock, is not older than `workerTtlMs`. */

@@ -1,7 +1,7 @@
 import type { Rule } from '../rules/restrictions/rule.js';
 import { Appender } from '../shared/append/appender.js';
 import type { Config } from '../shared/config.js';
-import type { PartitionCountError } from '../shared/installation.js';
+import { type InstallationError, installationOf } from '../shared/installation.js';
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
 import type { Logger } from '../shared/logging.js';
@@ -9,6 +9,7 @@ import type { TripwireLimits } from '../shared/messages/commands.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
 import { BacklogSampler } from './backlog-sampler.js';
+import { createDatabase } from './database.js';
 import { deadLetterResources } from './dead-letters/dead-letter-resources.js';
 import { eventResources } from './events/event-resources.js';
 import { BodyReader } from './http/body.js';
@@ -24,6 +25,8 @@ import { LateRollbacks } from './rules/late-rollbacks.js';
 import { ruleResources } from './rules/rule-resources.js';
 import { Slots } from './slots.js';
 import { StoreGate } from './store-gate.js';
+import { usageQueryResources } from './usage/queries/query-resources.js';
+import { usageResources } from './usage/usage-resources.js';
 
 const REDIS_URL_DEFAULT = 'redis://127.0.0.1:6379';
 
@@ -39,7 +42,7 @@ export interface ApiOptions {
   /** The rules that can be shown and changed; tests bring their own. */
   readonly rules: readonly Rule[];
   /** Called when the data was written with another number of partitions: the process must end. */
-  readonly onMismatch: (error: PartitionCountError) => void;
+  readonly onMismatch: (error: InstallationError) => void;
 }
 
 /**
@@ -57,7 +60,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const slots = new Slots(keys, config.PARTITIONS);
   const metrics = new ApiMetrics(createRegistry());
 
-  const gate = new StoreGate({ redis, keys, partitions: config.PARTITIONS, log, onMismatch });
+  const gate = new StoreGate({ redis, keys, installation: installationOf(config), log, onMismatch });
   gate.start();
   lifecycle.onClose('store gate', () => gate.stop());
   const workerTtlMs = config.LEASE_TTL_MS;
@@ -70,10 +73,12 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   lifecycle.onClose('reply waiter', () => replies.stop());
   const appender = new Appender({
     redis,
-    backlogMax: config.BACKLOG_MAX,
+    bounds: { backlogMax: config.BACKLOG_MAX, archiveBytesMax: config.ARCHIVE_BACKLOG_BYTES_MAX },
     onBatch: (messages) => metrics.observeBatch(messages),
     onDefect: (error) => log.error({ err: error }, 'append failed'),
   });
+
+  const database = createDatabase(config, log, lifecycle);
 
   const bodies = new BodyReader({ bytesMax: config.BODY_BYTES_MAX });
   const shared = { redis, keys, slots, gate, bodies, appender, sampler, replies };
@@ -81,11 +86,18 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const express = createFastExpress();
   // In the order of how busy they are: Express tries one after the other.
   const resources = [
+    ...usageResources({ ...shared, retentionDays: config.EVENTS_RETENTION_DAYS }),
     ...eventResources(shared),
     ...decisionResources(shared),
     ...userResources(shared),
+    ...usageQueryResources({
+      ...{ redis, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
+      windowMs: config.WINDOW_SECONDS * 1000,
+      hotMs: config.WINDOW_HOT_HOURS * 3_600_000,
+      latenessMs: config.ALLOWED_LATENESS_SECONDS * 1000,
+    }),
     ...ruleResources({ ...shared, rules, limits: limitsIn(config), lateRollbacks, log }),
-    ...operationResources({ ...shared, registry: metrics.registry, workerTtlMs }),
+    ...operationResources({ ...shared, database, registry: metrics.registry, workerTtlMs }),
     ...deadLetterResources(shared),
   ];
   addRoutes(express.app, resources, metrics, log);

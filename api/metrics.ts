@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { allPartitions, partitionName, TOPICS } from '../shared/topics.js';
+import { allPartitions, isArchived, partitionName, TOPICS } from '../shared/topics.js';
 import type { BacklogSampler } from './backlog-sampler.js';
 import type { RefusalCode } from './refusal.js';
 import { RequestSeries } from './request-series.js';
@@ -94,6 +94,18 @@ export class ApiMetrics {
       collect() {
         for (const partition of partitions) {
           this.set({ partition: partitionName(partition) }, sampler.backlogOf(partition));
+        }
+      },
+    });
+    new Gauge({
+      name: 'weir_archive_backlog_bytes',
+      help: 'Bytes of accepted messages that Postgres does not have yet, per partition of an archived topic.',
+      labelNames: ['partition'],
+      registers,
+      collect() {
+        for (const partition of partitions) {
+          if (!isArchived(partition.topic)) continue;
+          this.set({ partition: partitionName(partition) }, sampler.archiveBytesOf(partition));
         }
       },
     });

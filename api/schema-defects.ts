@@ -1,7 +1,8 @@
 import type { z } from 'zod';
 import { type Defect, Refusal } from './refusal.js';
 
-const DEFECTS_MAX = 20;
+/** Defects that one answer names at most. */
+export const DEFECTS_MAX = 20;
 const KEY_CHARACTERS_MAX = 64;
 
 /** What a schema found, as `{path, message}`; never quotes a value, and bounded. */
@@ -25,7 +26,7 @@ function defectsOf(issue: z.core.$ZodIssue): Defect[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys
       .slice(0, DEFECTS_MAX)
-      .map((key) => ({ path: joined(path, key), message: 'is not known' }));
+      .map((key) => ({ path: childPath(path, key), message: 'is not known' }));
   }
   return [{ path, message: messageOf(issue) }];
 }
@@ -44,7 +45,8 @@ function article(expected: string): string {
   return /^[aeiou]/.test(expected) ? `an ${expected}` : `a ${expected}`;
 }
 
-function joined(path: string, key: string): string {
+/** The path of a field, safe to repeat to the caller. */
+export function childPath(path: string, key: string): string {
   const shown =
     key.length <= KEY_CHARACTERS_MAX ? key.toWellFormed() : `${key.slice(0, KEY_CHARACTERS_MAX)}…`;
   return path === '' ? shown : `${path}.${shown}`;

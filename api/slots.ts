@@ -19,6 +19,7 @@ export interface Slot {
 /** Finds the partition of a subject. */
 export class Slots {
   readonly all: readonly Slot[];
+  private readonly usageStart: number;
 
   constructor(
     keys: Keys,
@@ -29,11 +30,17 @@ export class Slots {
       name: partitionName(partition),
       keys: keys.partition(partition),
     }));
+    this.usageStart = this.all.findIndex((slot) => slot.partition.topic === 'usage');
   }
 
   /** The partition of a user (topic `events`, which is the first). */
   ofUser(userId: string): Slot {
     return this.all[partitionOf(DEFAULT_TENANT, userId, this.partitionsPerTopic)]!;
+  }
+
+  /** The partition of a customer of a tenant (topic `usage`). */
+  ofCustomer(tenant: string, customer: string): Slot {
+    return this.all[this.usageStart + partitionOf(tenant, customer, this.partitionsPerTopic)]!;
   }
 
   userKey(userId: string): string {

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { claimInstallation, evictionDefect, PartitionCountError } from '../shared/installation.js';
+import { claimInstallation, evictionDefect, type Installation, InstallationError } from '../shared/installation.js';
 import type { Keys } from '../shared/keys.js';
 import type { Logger } from '../shared/logging.js';
 import { StoreUnavailable } from '../shared/redis/store-unavailable.js';
@@ -9,10 +9,10 @@ const RECHECK_INTERVAL_MS = 5000;
 export interface StoreGateOptions {
   readonly redis: Redis;
   readonly keys: Keys;
-  readonly partitions: number;
+  readonly installation: Installation;
   readonly log: Logger;
   /** Called once when the data was written with another number of partitions: nothing we say would be true. */
-  readonly onMismatch: (error: PartitionCountError) => void;
+  readonly onMismatch: (error: InstallationError) => void;
 }
 
 /**
@@ -50,15 +50,15 @@ export class StoreGate {
   }
 
   async check(): Promise<void> {
-    const { redis, keys, partitions, log, onMismatch } = this.options;
+    const { redis, keys, installation, log, onMismatch } = this.options;
     if (this.checking || redis.status !== 'ready') return;
     this.checking = true;
     try {
-      await claimInstallation(redis, keys, partitions);
+      await claimInstallation(redis, keys, installation);
       this.open = true;
       await this.warnOnEviction();
     } catch (error) {
-      if (error instanceof PartitionCountError) {
+      if (error instanceof InstallationError) {
         this.open = false;
         this.stop();
         onMismatch(error);

@@ -1,12 +1,17 @@
 import { nanoid } from 'nanoid';
 import type { Rule } from '../rules/restrictions/rule.js';
 import type { Config } from '../shared/config.js';
-import { claimInstallation, evictionDefect } from '../shared/installation.js';
+import { claimInstallation, evictionDefect, installationOf } from '../shared/installation.js';
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
+import { DistributedLock } from '../shared/lock/distributed-lock.js';
+import { LockMetrics } from '../shared/lock/lock-metrics.js';
 import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
-import { connectRedis, whenReady } from '../shared/redis/connect.js';
+import { connectRedis, whenReady as redisReady } from '../shared/redis/connect.js';
+import { windowSettings } from '../shared/window-settings.js';
+import { type Database, openDatabase, whenReady } from './database.js';
+import type { Archive } from './engine/archive.js';
 import type { Engine } from './engine/engine.js';
 import type { Sink } from './engine/outbox-drain.js';
 import { ProcessProbe } from './engine/probe.js';
@@ -16,6 +21,8 @@ import { Worker } from './engine/worker.js';
 import { ConsumerMetrics } from './metrics.js';
 import { startOpsServer } from './ops-server.js';
 import { AuditLogSink } from './sinks/audit-log.js';
+import { PostgresArchive } from './sinks/postgres-archive.js';
+import { RestrictionHistory } from './sinks/restriction-history.js';
 import { createProcessors } from './topics/processors.js';
 import { Tripwire } from './tripwire/tripwire.js';
 
@@ -31,8 +38,10 @@ export interface ConsumerOptions {
   readonly rules: readonly Rule[];
   /** Module that folds suspicious messages in a process of its own; it must know the same rules. */
   readonly probeModule: string;
-  /** Where the outbox goes; absent: into the log. */
-  readonly sinks?: readonly Sink[];
+  /** Where outboxes go; absent: restriction changes into Postgres, or into the log where there is none. */
+  readonly sinks?: readonly Sink[] | undefined;
+  /** What keeps usage; absent: Postgres, where there is one. */
+  readonly archive?: Archive | undefined;
 }
 
 export interface Consumer {
@@ -64,7 +73,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
   lifecycle.onClose('probe', () => probe.close());
 
   await waitForRedis();
-  await claimInstallation(redis, keys, config.PARTITIONS);
+  await claimInstallation(redis, keys, installationOf(config));
   const defect = await evictionDefect(redis);
   if (defect !== undefined) log.warn(defect);
 
@@ -83,12 +92,29 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       replyTtlMs: config.REPLY_TTL_SECONDS * 1000,
       deadLettersMax: config.DEAD_LETTERS_MAX,
       outboxMax: config.OUTBOX_MAX,
+      archiveDelayMs: config.ARCHIVE_DELAY_MS,
+      archiveBatchMax: config.ARCHIVE_BATCH_EVENTS_MAX,
     },
     log,
     metrics,
     connectBlocking: (name) => connectRedis({ url, name, log }),
     probe,
   };
+  const lock = new DistributedLock({
+    redis,
+    keys,
+    owner: workerId,
+    metrics: new LockMetrics(metrics.registry),
+  });
+  const databaseUrl = config.DATABASE_URL;
+  const database =
+    databaseUrl === undefined
+      ? undefined
+      : openDatabase({ url: databaseUrl, poolMax: config.DATABASE_POOL_MAX, lock, log, lifecycle });
+  if (database === undefined) {
+    log.warn('no DATABASE_URL: usage is kept in Redis, up to ARCHIVE_BACKLOG_BYTES_MAX per partition');
+  }
+  const auditLog = new AuditLogSink(log.child({ sink: 'audit-log' }));
   const worker = new Worker({
     engine,
     processors: createProcessors({
@@ -98,19 +124,40 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       rules,
       onTrip: (rule) => metrics.tripped(rule),
     }),
-    sinks: options.sinks ?? [new AuditLogSink(log.child({ sink: 'audit-log' }))],
+    sinks: options.sinks ?? [database === undefined ? auditLog : historyIn(database)],
+    archive: options.archive ?? (database === undefined ? undefined : archiveIn(database)),
     partitionsPerTopic: config.PARTITIONS,
     subscriber,
   });
   lifecycle.onClose('worker', () => worker.close());
   return { worker, workerId, opsUrl: ops.url };
 
+  function historyIn(open: Database): Sink {
+    const history = new RestrictionHistory(open.pool, log);
+    const write: Sink['write'] = async (partition, entries) => {
+      await whenReady(open);
+      await history.write(partition, entries);
+    };
+    return { name: history.name, topic: history.topic, write };
+  }
+
+  function archiveIn(open: Database): Archive {
+    const settings = windowSettings(config);
+    const archive = new PostgresArchive({ pool: open.pool, settings, log, metrics: metrics.archive });
+    return {
+      write: async (batch) => {
+        await whenReady(open);
+        return archive.write(batch);
+      },
+    };
+  }
+
   async function waitForRedis(): Promise<void> {
     let closed = false;
     lifecycle.onClose('wait for redis', () => {
       closed = true;
     });
-    await whenReady(redis, READY_MS).catch(() => log.warn('waiting for Redis'));
+    await redisReady(redis, READY_MS).catch(() => log.warn('waiting for Redis'));
     await retryWhileAway(
       () => redis.ping(),
       () => !closed,

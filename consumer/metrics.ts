@@ -1,6 +1,8 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { UsageCountEffect } from '../shared/effects.js';
 import type { StepOutcome } from './engine/fold-step.js';
 import type { PartitionSight } from './engine/housekeep.js';
+import type { ArchiveMetrics } from './sinks/postgres-archive.js';
 
 /** Metrics of a worker process. Counts are added when a commit is confirmed, never before. */
 export class ConsumerMetrics {
@@ -21,6 +23,10 @@ export class ConsumerMetrics {
   private readonly trips: Counter;
   private readonly windowCuts: Counter;
   private readonly idleSeconds: Counter;
+  private readonly usageCounts: Readonly<Record<UsageCountEffect['metric'], Counter>>;
+  private readonly archiveRows: Counter;
+  private readonly archiveSeconds: Histogram;
+  private readonly archiveProblems: Counter;
 
   constructor(readonly registry: Registry) {
     const gauge = (name: string, help: string, labelNames: string[] = ['partition']) =>
@@ -66,6 +72,36 @@ export class ConsumerMetrics {
       'Id generations that ended early because they were full.',
     );
     this.idleSeconds = counter('weir_idle_seconds_total', 'Time spent waiting for the doorbell.');
+    this.usageCounts = {
+      late_events: counter('weir_usage_late_events_total', 'Usage events after their window had closed.', []),
+      cold_events: counter(
+        'weir_usage_cold_events_total',
+        'Usage events after their window had left Redis: the archive counts them.',
+        [],
+      ),
+      other_dimension: counter(
+        'weir_usage_other_dimension_total',
+        'Times a usage event counted under __other__, because its window had WINDOW_DIMENSIONS_MAX names already.',
+        [],
+      ),
+      windows_closed: counter('weir_windows_closed_total', 'Windows closed.', []),
+      windows_revised: counter('weir_windows_revised_total', 'Revisions of closed windows emitted.', []),
+    };
+    this.archiveRows = counter('weir_archive_rows_total', 'Rows written to Postgres.', ['kind']);
+    for (const kind of ['event', 'window', 'correction']) this.archiveRows.inc({ kind }, 0);
+    this.archiveSeconds = new Histogram({
+      name: 'weir_archive_write_seconds',
+      help: 'Time of one transaction of the archive.',
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers: [registry],
+    });
+    this.archiveProblems = counter(
+      'weir_archive_problems_total',
+      'Messages missing from the stream, events and windows that Postgres refused, streams on which it and Redis disagree.',
+      ['kind'],
+    );
+    for (const kind of ['missing', 'refused', 'skipped', 'window_refused', 'ahead', 'behind'])
+      this.archiveProblems.inc({ kind }, 0);
     for (const outcome of ['accepted', 'duplicate', 'dead']) this.messages.inc({ outcome }, 0);
   }
 
@@ -91,7 +127,9 @@ export class ConsumerMetrics {
       this.deadLetters.inc({ partition }, outcome.deadLetters.length);
     }
     for (const effect of outcome.effects) {
-      if (effect.kind === 'count') this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
+      if (effect.kind !== 'count') continue;
+      if ('rule' in effect) this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
+      else this.usageCounts[effect.metric].inc(effect.by ?? 1);
     }
   }
 
@@ -129,5 +167,28 @@ export class ConsumerMetrics {
 
   tripped(rule: string): void {
     this.trips.inc({ rule });
+  }
+
+  /** What the archive reports. */
+  readonly archive: ArchiveMetrics = {
+    wrote: (rows, windows, seconds) => {
+      this.archiveRows.inc({ kind: 'event' }, rows);
+      this.archiveRows.inc({ kind: 'window' }, windows);
+      this.archiveSeconds.observe(seconds);
+    },
+    corrected: (windows) => this.archiveRows.inc({ kind: 'correction' }, windows),
+    refused: (events) => this.archiveProblems.inc({ kind: 'refused' }, events),
+    skipped: (events) => this.archiveProblems.inc({ kind: 'skipped' }, events),
+    windowsRefused: (windows) => this.archiveProblems.inc({ kind: 'window_refused' }, windows),
+    ahead: () => this.archiveProblems.inc({ kind: 'ahead' }),
+    behind: () => this.archiveProblems.inc({ kind: 'behind' }),
+  };
+
+  archiveMissing(messages: number): void {
+    this.archiveProblems.inc({ kind: 'missing' }, messages);
+  }
+
+  archiveRefused(partition: string, rows: number): void {
+    this.deadLetters.inc({ partition }, rows);
   }
 }

@@ -28,6 +28,15 @@ export const configSchema = z.object({
     .optional()
     .describe('Host of Redis, where REDIS_URL is not set.'),
   REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/ })
+    .optional()
+    .describe(
+      'Postgres to use, as a role that may create tables and roles. Unset: `npm start` runs a private one; `npm run consumer` keeps everything in Redis up to ARCHIVE_BACKLOG_BYTES_MAX.',
+    ),
+  DATABASE_POOL_MAX: integer(1, 100)
+    .default(4)
+    .describe('Connections to Postgres that one process opens at most.'),
   WEIR_DATA_DIR: z.string().default('.weir').describe('Folder of the private stores; survives a restart.'),
   WEIR_NAMESPACE: z
     .string()
@@ -80,7 +89,7 @@ export const configSchema = z.object({
     .default(10_000)
     .describe('Dead letters per partition. When full the partition stops, so that nothing is lost.'),
   OUTBOX_MAX: integer(1, 100_000_000)
-    .default(100_000)
+    .default(1_000_000)
     .describe('Outbox entries per partition. When full the partition waits for its sinks.'),
   STALL_MS_MAX: integer(100, 600_000)
     .default(5000)
@@ -98,6 +107,48 @@ export const configSchema = z.object({
   TRIPWIRE_MIN_POPULATION: integer(0, 1_000_000_000)
     .default(20)
     .describe('Tripwire: never trips below this number of known users.'),
+  WINDOW_SECONDS: integer(1, 60)
+    .refine((seconds) => 60 % seconds === 0, 'must divide 60')
+    .default(30)
+    .describe(
+      'Metering: length of a window, in seconds; divides 60. Recorded in Redis at the first start; another value is refused after.',
+    ),
+  ALLOWED_LATENESS_SECONDS: integer(0, 3600)
+    .default(10)
+    .describe('Metering: a window closes this many seconds after its end.'),
+  REVISION_DELAY_MS: integer(0, 600_000)
+    .default(2000)
+    .describe('Metering: late events of a closed window are gathered this long into one revision, in ms.'),
+  WINDOW_DIMENSIONS_MAX: integer(1, 1000)
+    .default(100)
+    .describe(
+      'Metering: distinct endpoints, and distinct models, per window; what exceeds them counts under `__other__`.',
+    ),
+  WINDOW_HOT_HOURS: z.coerce
+    .number()
+    .gt(0)
+    .max(24 * 366)
+    .default(24)
+    .describe('Metering: a window stays in Redis this long after its end, in hours.'),
+  ARCHIVE_BACKLOG_BYTES_MAX: integer(1, 1024 ** 4)
+    .default(256 * 1024 * 1024)
+    .describe(
+      'Metering: bytes of messages per partition that Postgres does not have yet; more are refused with 429.',
+    ),
+  ARCHIVE_DELAY_MS: integer(0, 60_000)
+    .default(2000)
+    .describe(
+      'What is younger than this is not written to Postgres yet, in ms: Redis may forget its last second (appendfsync everysec).',
+    ),
+  ARCHIVE_BATCH_EVENTS_MAX: integer(1, 100_000)
+    .default(5000)
+    .describe('Events written to Postgres in one transaction.'),
+  EVENTS_RETENTION_DAYS: integer(1, 3660)
+    .default(35)
+    .describe('Raw usage events are kept this many days; older ones are refused with 422.'),
+  RECONCILE_INTERVAL_SECONDS: integer(1, 86_400)
+    .default(60)
+    .describe('How often one worker proves that hot windows, closed windows and raw events agree, in seconds.'),
   SLOW_REQUEST_MS: integer(1, 600_000).default(500).describe('Requests slower than this are logged, in ms.'),
   SHUTDOWN_TIMEOUT_MS: integer(100, 600_000)
     .default(10_000)

@@ -52,8 +52,16 @@ export interface UnindexEffect {
 }
 
 /** Add to a counter, once the commit is confirmed. Lost with the process: counters are for seeing, not billing. */
-export interface CountEffect {
+export type CountEffect = RuleCountEffect | UsageCountEffect;
+
+export interface RuleCountEffect {
   readonly kind: 'count';
   readonly metric: 'rule_hits' | 'rule_shadow_hits' | 'rule_denied' | 'restrictions_lifted';
   readonly rule: string;
+}
+
+export interface UsageCountEffect {
+  readonly kind: 'count';
+  readonly metric: 'late_events' | 'cold_events' | 'other_dimension' | 'windows_closed' | 'windows_revised';
+  readonly by?: number;
 }

@@ -1,30 +1,50 @@
 import type { Redis } from 'ioredis';
+import type { Config } from './config.js';
 import type { Keys } from './keys.js';
 
-/** This process was configured with another number of partitions than the data was written with. */
-export class PartitionCountError extends Error {
+/** What an installation was created with, and cannot be changed: the data lies where these say. */
+export interface Installation {
+  readonly partitions: number;
+  readonly windowSeconds: number;
+}
+
+export function installationOf(config: Config): Installation {
+  return { partitions: config.PARTITIONS, windowSeconds: config.WINDOW_SECONDS };
+}
+
+const SETTINGS = {
+  partitions: { variable: 'PARTITIONS', harm: "a user's state would be looked for in the wrong place" },
+  windowSeconds: { variable: 'WINDOW_SECONDS', harm: 'windows of two lengths would overlap' },
+} as const;
+
+/** This process was configured with another setting than the data was written with. */
+export class InstallationError extends Error {
   constructor(
+    readonly setting: keyof Installation,
     readonly recorded: string,
     readonly configured: number,
   ) {
+    const { variable, harm } = SETTINGS[setting];
     super(
-      `PARTITIONS is ${configured}, but the data in Redis was written with ${recorded} partitions per topic. ` +
-        `A user's state would be looked for in the wrong place. Set PARTITIONS=${recorded}, or use another ` +
-        'WEIR_NAMESPACE or an empty Redis.',
+      `${variable} is ${configured}, but the data in Redis was written with ${recorded}: ${harm}. ` +
+        `Set ${variable}=${recorded}, or use another WEIR_NAMESPACE or an empty Redis.`,
     );
-    this.name = 'PartitionCountError';
+    this.name = 'InstallationError';
   }
 }
 
 /**
- * Records the partition count at the first start, and checks it at every other.
- * @throws PartitionCountError when another count is recorded; what the driver throws when Redis is away.
+ * Records the settings at the first start, and checks them at every other.
+ * @throws InstallationError when another one is recorded; what the driver throws when Redis is away.
  */
-export async function claimInstallation(redis: Redis, keys: Keys, partitions: number): Promise<void> {
-  await redis.hsetnx(keys.meta, 'partitions', partitions);
-  const recorded = await redis.hget(keys.meta, 'partitions');
-  if (recorded !== null && recorded !== String(partitions)) {
-    throw new PartitionCountError(recorded, partitions);
+export async function claimInstallation(redis: Redis, keys: Keys, installation: Installation): Promise<void> {
+  for (const setting of Object.keys(SETTINGS) as (keyof Installation)[]) {
+    const configured = installation[setting];
+    await redis.hsetnx(keys.meta, setting, configured);
+    const recorded = await redis.hget(keys.meta, setting);
+    if (recorded !== null && recorded !== String(configured)) {
+      throw new InstallationError(setting, recorded, configured);
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Partition, partitionName } from './topics.js';
+import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
 
 /**
  * Every key, group and channel name that weir uses in Redis is made here.
@@ -10,6 +10,7 @@ import { type Partition, partitionName } from './topics.js';
  * |------------------------------------|--------|---------------|
  * | `ns:{events.3}:stream`             | stream | the record batches: fields `v`, `n` (messages), `m` (JSON array) |
  * | `ns:{events.3}:appended`           | string | messages ever appended; less `head.folded` it is the backlog |
+ * | `ns:{usage.3}:bytes`               | string | bytes of messages ever appended (topics with an archive); less `sinks.archive.bytes` they wait for it |
  * | `ns:{events.3}:head`               | hash   | `position`, `inside`, `seq`, `at`, `folded`, `dirty`, `takeovers`, `cautious`, `ids` |
  * | `ns:{events.3}:lease`              | string | `<worker>:<fencing token>:<nonce>` of the owner, with a TTL |
  * | `ns:{events.3}:fence`              | string | the last fencing token given out |
@@ -18,11 +19,15 @@ import { type Partition, partitionName } from './topics.js';
  * | `ns:{events.3}:ids:<gen>:<chunk>`  | string | remembered message ids, 8 bytes each |
  * | `ns:{events.3}:timers`             | zset   | timer id, scored by due time in ms |
  * | `ns:{events.3}:outbox`             | stream | what must leave Redis, in commit order |
- * | `ns:{events.3}:sinks`              | hash   | sink name → last outbox entry it has written |
+ * | `ns:{events.3}:sinks`              | hash   | sink name → last outbox entry it has written; for an archive also `<name>.stream` and `<name>.bytes` |
  * | `ns:{events.3}:dead`               | stream | dead letters |
  * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL (the publication is only a hint) |
  * | `ns:{workers}:live`                | zset   | worker id, scored by Redis time of its last heartbeat in ms |
- * | `ns:{meta}:meta`                   | hash   | `partitions`: what this installation was created with |
+ * | `ns:{meta}:meta`                   | hash   | `partitions`, `windowSeconds`: what this installation was created with |
+ * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation (JSON) |
+ * | `ns:{meta}:maintenance`            | hash   | task → Redis time in ms of its last run in the fleet |
+ * | `ns:{lock.<name>}:lease`           | string | `<owner>:<fencing token>:<nonce>` of the holder of a named lock, with a TTL |
+ * | `ns:{lock.<name>}:fence`           | string | the last fencing token given out for it |
  * | `ns:{control}:log`                 | stream | control messages, as asked for; partitions heal from it |
  * | `ns:{control}:rules`               | hash   | rule → the settings last asked for (JSON) |
  * | `ns:{tripwire.<rule>}:wire`        | hash   | state of the rule's tripwire |
@@ -32,7 +37,20 @@ export class Keys {
   constructor(readonly namespace: string) {}
 
   partition(partition: Partition): PartitionKeys {
-    return new PartitionKeys(`${this.namespace}:{${partitionName(partition)}}`);
+    return new PartitionKeys(`${this.namespace}:{${partitionName(partition)}}`, isArchived(partition.topic));
+  }
+
+  /** Pattern for SCAN: the windows of usage of all partitions. A namespace has nothing that is special in it. */
+  get windowDocuments(): string {
+    return `${this.namespace}:{usage.*}:doc:window:*`;
+  }
+
+  /** Which document a key is; undefined: none of this namespace. */
+  parseDocument(key: string): { readonly partition: Partition; readonly name: string } | undefined {
+    const [, namespace, topic, index, name] = /^([^:]+):\{([a-z]+)\.(\d+)\}:doc:(.*)$/s.exec(key) ?? [];
+    const known = TOPICS.find((each) => each === topic);
+    if (namespace !== this.namespace || known === undefined || name === undefined) return undefined;
+    return { partition: { topic: known, index: Number(index) }, name };
   }
 
   get workers(): string {
@@ -41,6 +59,20 @@ export class Keys {
 
   get meta(): string {
     return `${this.namespace}:{meta}:meta`;
+  }
+
+  get reconciliation(): string {
+    return `${this.namespace}:{meta}:reconciliation`;
+  }
+
+  get maintenance(): string {
+    return `${this.namespace}:{meta}:maintenance`;
+  }
+
+  /** @param name given by code, never by a request: `[a-z0-9-]` */
+  lock(name: string): { readonly lease: string; readonly fence: string } {
+    const base = `${this.namespace}:{lock.${name}}`;
+    return { lease: `${base}:lease`, fence: `${base}:fence` };
   }
 
   get controlLog(): string {
@@ -70,14 +102,24 @@ export class Keys {
 /** The one consumer group, on every partition's stream. */
 export const GROUP = 'workers';
 
+/** Name of the sink that keeps raw messages, in `sinks`. */
+export const ARCHIVE = 'archive';
+
 export class PartitionKeys {
-  constructor(readonly base: string) {}
+  constructor(
+    readonly base: string,
+    /** Whether the raw messages of its topic are archived. */
+    readonly archived: boolean,
+  ) {}
 
   get stream(): string {
     return `${this.base}:stream`;
   }
   get appended(): string {
     return `${this.base}:appended`;
+  }
+  get bytes(): string {
+    return `${this.base}:bytes`;
   }
   get head(): string {
     return `${this.base}:head`;
@@ -120,6 +162,21 @@ export class PartitionKeys {
  */
 export function userDocument(tenant: string, userId: string): string {
   return `user:${tenant}:${userId}`;
+}
+
+/** One window of usage of a customer. The id of its timer is the same. */
+export function windowDocument(tenant: string, startMs: number, customer: string): string {
+  return `window:${tenant}:${startMs}:${customer}`;
+}
+
+/** The hot counters of a customer. The id of the timer that ends them is the same. */
+export function countersDocument(tenant: string, customer: string): string {
+  return `counters:${tenant}:${customer}`;
+}
+
+/** Index of the windows of a customer that are in Redis: member and score are the start in ms. */
+export function hotWindowsIndex(tenant: string, customer: string): string {
+  return `windows:${tenant}:${customer}`;
 }
 
 /** The partition's own document: counts and settings that belong to no single subject. */

@@ -1,8 +1,15 @@
 import { crc32 } from 'node:zlib';
 
 /** The topics this version serves. Each has `PARTITIONS` partitions of its own. */
-export const TOPICS = ['events'] as const;
+export const TOPICS = ['events', 'usage'] as const;
 export type Topic = (typeof TOPICS)[number];
+
+/** Topics whose raw messages go to Postgres too: their streams are trimmed only when the archive has them. */
+const ARCHIVED: ReadonlySet<Topic> = new Set<Topic>(['usage']);
+
+export function isArchived(topic: Topic): boolean {
+  return ARCHIVED.has(topic);
+}
 
 /** The tenant of every message of a topic that has no tenants of its own. */
 export const DEFAULT_TENANT = 'default';

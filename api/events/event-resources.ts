@@ -1,12 +1,16 @@
 import type { Request, Response } from 'express';
-import { appendRefusal } from '../append-refusal.js';
+import type { BodyKind } from '../http/body.js';
 import { sendJson } from '../http/respond.js';
 import type { Resource } from '../http/routes.js';
-import type { EventDependencies } from './event-dependencies.js';
-import { parseEvent } from './parse-event.js';
-import { postBatch } from './post-batch.js';
+import type { IngestDependencies } from '../ingest/ingest-dependencies.js';
+import { appendOne, type IngestMessage } from '../ingest/ingest-message.js';
+import { postBatch } from '../ingest/post-batch.js';
+import type { Slots } from '../slots.js';
+import { eventIdOf, parseEvent } from './parse-event.js';
 
-export function eventResources(dependencies: EventDependencies): Resource[] {
+const BATCH_KINDS: readonly BodyKind[] = ['json', 'ndjson'];
+
+export function eventResources(dependencies: IngestDependencies): Resource[] {
   return [
     {
       path: '/event',
@@ -15,18 +19,26 @@ export function eventResources(dependencies: EventDependencies): Resource[] {
     },
     {
       path: '/events',
-      methods: { post: (req, res) => postBatch(dependencies, req, res) },
+      methods: { post: (req, res) => postEvents(dependencies, req, res) },
       status: 202,
     },
   ];
 }
 
-async function postEvent(dependencies: EventDependencies, req: Request, res: Response): Promise<void> {
-  const { bodies, appender, slots, sampler, gate } = dependencies;
-  const message = parseEvent(await bodies.readJson(req), req.requestId);
-  gate.pass();
-  const slot = slots.ofUser(message.subject);
-  const outcome = await appender.append(slot.keys, JSON.stringify(message));
-  if (outcome.kind !== 'appended') throw appendRefusal(outcome, slot, sampler);
+async function postEvent(dependencies: IngestDependencies, req: Request, res: Response): Promise<void> {
+  const message = readEvent(dependencies.slots, await dependencies.bodies.readJson(req), req.requestId);
+  await appendOne(dependencies, message);
   sendJson(req, res, 202, { status: 'accepted', event_id: message.id });
+}
+
+async function postEvents(dependencies: IngestDependencies, req: Request, res: Response): Promise<void> {
+  const body = await dependencies.bodies.readText(req, BATCH_KINDS);
+  const read = (item: unknown): IngestMessage => readEvent(dependencies.slots, item, req.requestId);
+  return postBatch(dependencies, { idField: 'event_id', read, idOf: eventIdOf }, body, req, res);
+}
+
+/** @throws Refusal */
+function readEvent(slots: Slots, value: unknown, requestId: string): IngestMessage {
+  const message = parseEvent(value, requestId);
+  return { slot: slots.ofUser(message.subject), id: message.id, text: JSON.stringify(message) };
 }

@@ -7,7 +7,18 @@ export interface BodyLimits {
   readonly bytesMax: number;
 }
 
-export type BodyKind = 'json' | 'ndjson';
+/** What a body may be. A path takes some of them. */
+export type BodyKind = 'json' | 'ndjson' | 'cloudevent' | 'cloudevent-batch';
+
+const KINDS: ReadonlyMap<string, BodyKind> = new Map([
+  ['application/json', 'json'],
+  ['application/x-ndjson', 'ndjson'],
+  ['application/ndjson', 'ndjson'],
+  ['application/cloudevents+json', 'cloudevent'],
+  ['application/cloudevents-batch+json', 'cloudevent-batch'],
+]);
+
+const JSON_ONLY: readonly BodyKind[] = ['json'];
 
 /** Bytes of bodies that all requests together may hold in memory. */
 const BODIES_BYTES_MAX = 256 * 1024 * 1024;
@@ -31,7 +42,7 @@ export class BodyReader {
 
   /** Reads a JSON body. @throws Refusal 413, 415, 400 malformed_json; BodyAborted */
   readJson(req: IncomingMessage): Promise<unknown> {
-    return this.read(req, false, (text) => parseJson(text));
+    return this.read(req, JSON_ONLY, (text) => parseJson(text));
   }
 
   /** Reads a JSON body where there may be none: undefined then. */
@@ -43,9 +54,9 @@ export class BodyReader {
     return this.readJson(req);
   }
 
-  /** Reads a body of JSON or of lines of JSON, without parsing it. */
-  readJsonOrLines(req: IncomingMessage): Promise<{ kind: BodyKind; text: string }> {
-    return this.read(req, true, (text, kind) => ({ kind, text }));
+  /** Reads a body of one of these kinds, without parsing it. @throws Refusal 413, 415, 400 for bad UTF-8; BodyAborted */
+  readText(req: IncomingMessage, kinds: readonly BodyKind[]): Promise<{ kind: BodyKind; text: string }> {
+    return this.read(req, kinds, (text, kind) => ({ kind, text }));
   }
 
   /**
@@ -54,12 +65,12 @@ export class BodyReader {
    */
   private read<T>(
     req: IncomingMessage,
-    linesAllowed: boolean,
+    kinds: readonly BodyKind[],
     convert: (text: string, kind: BodyKind) => T,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       // What is thrown here, in the executor, rejects the promise.
-      const kind = kindOf(req, linesAllowed);
+      const kind = kindOf(req, kinds);
       const declared = req.headers['content-length'];
       // Refused before a byte of it is read.
       if (declared !== undefined && Number(declared) > this.limits.bytesMax) throw this.tooLarge();
@@ -126,24 +137,24 @@ export function boundDiscard(req: IncomingMessage): void {
   req.on('error', done);
 }
 
-/** @throws Refusal unless the content type is JSON (or, where allowed, NDJSON) in UTF-8 and not encoded. */
-function kindOf(req: IncomingMessage, linesAllowed: boolean): BodyKind {
+/** @throws Refusal unless the content type is that of one of these kinds, in UTF-8 and not encoded. */
+function kindOf(req: IncomingMessage, kinds: readonly BodyKind[]): BodyKind {
   const { headers } = req;
   const encoding = headers['content-encoding'];
   if (encoding !== undefined && encoding.toLowerCase() !== 'identity') {
     throw new Refusal('unsupported_media_type', 'Only bodies without Content-Encoding are accepted.');
   }
-  const type = headers['content-type'];
-  if (type === 'application/json') return 'json';
-  const media = /^\s*([^\s;]+)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*$/i
-    .exec(type ?? '')?.[1]
-    ?.toLowerCase();
-  if (media === 'application/json') return 'json';
-  if (linesAllowed && (media === 'application/x-ndjson' || media === 'application/ndjson')) return 'ndjson';
-  throw new Refusal(
-    'unsupported_media_type',
-    `The Content-Type must be application/json${linesAllowed ? ' or application/x-ndjson' : ''}, in UTF-8.`,
-  );
+  const type = headers['content-type'] ?? '';
+  const kind = KINDS.get(type) ?? KINDS.get(mediaType(type));
+  if (kind !== undefined && kinds.includes(kind)) return kind;
+  const taken = [...KINDS].filter(([, known]) => kinds.includes(known)).map(([media]) => media);
+  throw new Refusal('unsupported_media_type', `The Content-Type must be ${taken.join(' or ')}, in UTF-8.`);
+}
+
+/** The media type without its parameters, of which only a charset of UTF-8 may be there. */
+function mediaType(type: string): string {
+  const media = /^\s*([^\s;]+)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*$/i.exec(type)?.[1];
+  return media?.toLowerCase() ?? '';
 }
 
 function tooManyBytes(): Refusal {

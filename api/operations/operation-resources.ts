@@ -7,12 +7,14 @@ import { sendJson, sendText } from '../http/respond.js';
 import type { Resource } from '../http/routes.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
+import type { PostgresState } from './postgres-check.js';
 
 export interface OperationDependencies {
   readonly redis: Redis;
   readonly keys: Keys;
   readonly slots: Slots;
   readonly gate: StoreGate;
+  readonly database: { readonly state: () => Promise<PostgresState> };
   readonly registry: Registry;
   /** A worker whose heartbeat is older than this counts as gone, in ms. */
   readonly workerTtlMs: number;
@@ -21,7 +23,7 @@ export interface OperationDependencies {
 /** How much of the system is up. */
 interface Checks {
   readonly redis: 'ok' | 'down';
-  readonly postgres: 'not_configured';
+  readonly postgres: PostgresState;
   readonly workers: 'ok' | 'unknown' | 'none' | 'partitions_unowned';
 }
 
@@ -35,12 +37,19 @@ export function operationResources(dependencies: OperationDependencies): Resourc
 
 async function getReady(dependencies: OperationDependencies, req: Request, res: Response): Promise<void> {
   const checks = await check(dependencies);
-  const ready = checks.redis === 'ok' && checks.workers === 'ok';
+  const postgres = checks.postgres === 'ok' || checks.postgres === 'not_configured';
+  const ready = checks.redis === 'ok' && checks.workers === 'ok' && postgres;
   if (ready) sendJson(req, res, 200, { status: 'ready', checks });
   else sendJson(req, res, 503, { status: 'not_ready', checks }, ['Retry-After', '1']);
 }
 
-async function check({ redis, keys, slots, gate, workerTtlMs }: OperationDependencies): Promise<Checks> {
+async function check(dependencies: OperationDependencies): Promise<Checks> {
+  const [store, postgres] = await Promise.all([checkStore(dependencies), dependencies.database.state()]);
+  return { redis: store.redis, postgres, workers: store.workers };
+}
+
+async function checkStore(dependencies: OperationDependencies): Promise<Omit<Checks, 'postgres'>> {
+  const { redis, keys, slots, gate, workerTtlMs } = dependencies;
   try {
     await redis.ping();
     if (!gate.isOpen) await gate.check();
@@ -49,9 +58,9 @@ async function check({ redis, keys, slots, gate, workerTtlMs }: OperationDepende
       Promise.all(slots.all.map((slot) => redis.exists(slot.keys.lease))),
     ]);
     const workers = live === 0 ? 'none' : owned.every((exists) => exists === 1) ? 'ok' : 'partitions_unowned';
-    return { redis: gate.isOpen ? 'ok' : 'down', postgres: 'not_configured', workers };
+    return { redis: gate.isOpen ? 'ok' : 'down', workers };
   } catch {
-    return { redis: 'down', postgres: 'not_configured', workers: 'unknown' };
+    return { redis: 'down', workers: 'unknown' };
   }
 }
 

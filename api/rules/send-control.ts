@@ -1,4 +1,4 @@
-import { append } from '../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../shared/append/append.js';
 import {
   type AskedSettings,
   type ControlRequest,
@@ -77,7 +77,7 @@ async function sendTo(
     pending = replies.expect(slot);
     const message = controlMessage(control, { reply: pending.address, request });
     // No bound on the backlog: a control is what stops a flood.
-    await append(redis, slot.keys, [JSON.stringify(message)], 0);
+    await append(redis, slot.keys, [[JSON.stringify(message)]], UNBOUNDED);
     return await pending.reply;
   } catch (error) {
     pending?.cancel();

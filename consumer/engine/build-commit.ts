@@ -1,5 +1,7 @@
 import type { Keys, PartitionKeys } from '../../shared/keys.js';
+import { type CursorText, VERDICTS, type Verdicts } from '../../shared/messages/verdicts.js';
 import { CommandList } from './commit.js';
+import type { Cursor } from './entry-buffer.js';
 import type { StepOutcome } from './fold-step.js';
 import type { IdStore } from './id-store.js';
 import type { Document, Processor } from './processor.js';
@@ -43,6 +45,9 @@ export interface BuildOptions {
   readonly allKeys: Keys;
   readonly ids: IdStore;
   readonly replyTtlMs: number;
+  /** Where the step begins and ends. */
+  readonly from: Cursor;
+  readonly to: Cursor;
 }
 
 /**
@@ -130,9 +135,18 @@ function writeIndexes(outcome: StepOutcome, keys: PartitionKeys, commands: Comma
   }
 }
 
-/** Outbox entries and replies, in the order of the fold. Returns how many outbox entries there are. */
-function writeMessages({ outcome, keys, allKeys, replyTtlMs }: BuildOptions, commands: CommandList): number {
+/**
+ * Outbox entries and replies, in the order of the fold, after the verdicts: whoever reads what a step emitted has
+ * read what became of its messages. Returns how many outbox entries there are.
+ */
+function writeMessages(options: BuildOptions, commands: CommandList): number {
+  const { outcome, keys, allKeys, replyTtlMs } = options;
   let emitted = 0;
+  const verdicts = verdictsOf(options);
+  if (verdicts !== undefined) {
+    commands.add('XADD', keys.outbox, '*', 'type', VERDICTS, 'body', JSON.stringify(verdicts));
+    emitted += 1;
+  }
   for (const effect of outcome.effects) {
     if (effect.kind === 'emit') {
       commands.add('XADD', keys.outbox, '*', 'type', effect.type, 'body', JSON.stringify(effect.body));
@@ -147,4 +161,17 @@ function writeMessages({ outcome, keys, allKeys, replyTtlMs }: BuildOptions, com
     }
   }
   return emitted;
+}
+
+/** Undefined where nothing is archived, and for a step of timers alone. */
+function verdictsOf({ outcome, processor, from, to }: BuildOptions): Verdicts | undefined {
+  if (processor.archived !== true) return undefined;
+  if (outcome.messages === 0 && from.position === to.position) return undefined;
+  const verdicts = { f: cursorText(from), t: cursorText(to), n: outcome.messages };
+  for (const _entry in outcome.exceptions) return { ...verdicts, x: outcome.exceptions };
+  return verdicts;
+}
+
+function cursorText({ position, inside }: Cursor): CursorText {
+  return [position, inside?.entry ?? '', inside?.messages ?? 0];
 }

@@ -58,7 +58,11 @@ export class Caution {
     if (this.mode === 'none') return true;
     const { probe, processor, log } = this.options;
     const inputs = planned.flatMap((item): Input[] => {
-      if (item.kind === 'message') return [{ kind: 'message', message: item.message, at: item.at }];
+      if (item.kind === 'message') {
+        const { message, at, index } = item;
+        // Not the place itself: it holds every message of the entry.
+        return [{ kind: 'message', message, at, place: { entry: { id: item.place.entry.id } }, index }];
+      }
       return item.kind === 'timer' ? [{ kind: 'timer', timer: item.timer, at: item.at }] : [];
     });
     if (inputs.length === 0) return true;

@@ -15,6 +15,8 @@ export interface EngineSettings {
   readonly replyTtlMs: number;
   readonly deadLettersMax: number;
   readonly outboxMax: number;
+  readonly archiveDelayMs: number;
+  readonly archiveBatchMax: number;
 }
 
 /** What every part of a worker's engine is handed. */

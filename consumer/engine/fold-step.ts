@@ -1,7 +1,7 @@
 import type { Effect } from '../../shared/effects.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { IdStore } from './id-store.js';
-import type { Planned } from './plan-step.js';
+import type { Place, Planned } from './plan-step.js';
 import type { Document, Facts, Processor, ReadDocument, Reservation } from './processor.js';
 
 /** A dead letter in the making. */
@@ -27,6 +27,8 @@ export interface StepOutcome {
   readonly firedTimers: readonly string[];
   readonly deadLetters: readonly DeadLetter[];
   readonly reservations: readonly Reservation[];
+  /** Entry id → verdicts on its messages, for the archive: `3d 7l2 9c` (see shared/messages/verdicts.ts). */
+  readonly exceptions: Readonly<Record<string, string>>;
 }
 
 export interface FoldStepOptions {
@@ -72,6 +74,7 @@ class StepFold {
   private readonly firedTimers: string[] = [];
   private readonly deadLetters: DeadLetter[] = [];
   private readonly reservations: Reservation[] = [];
+  private readonly exceptions: Record<string, string> = {};
   private readonly read: ReadDocument;
 
   constructor(private readonly options: FoldStepOptions) {
@@ -103,6 +106,7 @@ class StepFold {
         break;
       case 'broken':
         this.messages += item.letter === 'message' ? 1 : 0;
+        if (item.letter === 'message') this.except(item, 'x');
         this.deadLetters.push({
           kind: item.letter,
           text: item.text,
@@ -117,8 +121,8 @@ class StepFold {
   }
 
   outcome(consumed: number): StepOutcome {
-    const { messages, duplicates, accepted, documents, effects, firedTimers, deadLetters, reservations } =
-      this;
+    const { messages, duplicates, accepted, documents, effects, firedTimers, deadLetters } = this;
+    const { reservations, exceptions } = this;
     return {
       consumed,
       messages,
@@ -129,7 +133,15 @@ class StepFold {
       firedTimers,
       deadLetters,
       reservations,
+      exceptions,
     };
+  }
+
+  private except({ place, index }: { readonly place: Place; readonly index: number }, verdict: string): void {
+    if (this.options.processor.archived !== true) return;
+    const { id } = place.entry;
+    const before = this.exceptions[id];
+    this.exceptions[id] = before === undefined ? `${index}${verdict}` : `${before} ${index}${verdict}`;
   }
 
   private foldMessage(item: Planned & { kind: 'message' }, index: number): void {
@@ -138,6 +150,7 @@ class StepFold {
     ids.hasher.hash(message.tenant ?? DEFAULT_TENANT, message.subject, message.id);
     if (ids.seen(at)) {
       this.duplicates += 1;
+      this.except(item, 'd');
       return;
     }
     const error = this.tryFold(item, index);
@@ -146,6 +159,7 @@ class StepFold {
       ids.stage(at);
       return;
     }
+    this.except(item, 'x');
     // A dead letter's id is not remembered: its replay must not be a duplicate.
     const attempts = (message.attempts ?? 0) + 1;
     this.deadLetters.push({
@@ -176,7 +190,7 @@ class StepFold {
     const { processor, facts, members, check } = this.options;
     let result: ReturnType<Processor['fold']>;
     try {
-      result = processor.fold(item, this.read, facts, members);
+      result = processor.fold(item, this.read, facts, members, this);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
       return describeError(error);
@@ -189,6 +203,7 @@ class StepFold {
       if (effect.kind === 'timer') this.earliestTimerMs = Math.min(this.earliestTimerMs, effect.dueAt);
     }
     if (result.reservations !== undefined) this.reservations.push(...result.reservations);
+    if (result.verdict !== undefined && item.kind === 'message') this.except(item, result.verdict);
     return undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { append } from '../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../shared/append/append.js';
 import { controlMessage, readControls } from '../../shared/control/control-log.js';
 import type { Engine } from './engine.js';
 import type { PartitionRunner } from './partition-runner.js';
@@ -37,7 +37,12 @@ export class ControlHealer {
         { partition: runner.name, control: control.control, rule, action },
         'missing control sent',
       );
-      await append(redis, keys.partition(runner.partition), [JSON.stringify(controlMessage(control))], 0);
+      await append(
+        redis,
+        keys.partition(runner.partition),
+        [[JSON.stringify(controlMessage(control))]],
+        UNBOUNDED,
+      );
       known.sent.add(control.control);
     }
     if (missing.length === 0) known.healedUpTo = newest;

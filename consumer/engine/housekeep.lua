@@ -3,12 +3,13 @@
 housekeep: what the owner of a partition does once per heartbeat.
 
   KEYS  1 lease   2 stream   3 appended   4 head   5 outbox   6 dead   7 sinks
-  ARGV  1 lease value   2.. names of the sinks
+  ARGV  1 lease value   2.. the sinks: name, and 1 for one that reads the stream too (an archive) or 0
   reply {1, redis time in ms, seq, appended, folded, outbox length, dead letters, first entry id left or false}
         {0}   FENCED: the lease is not mine
 
-What is folded, and what every sink has written of the outbox, is deleted here, not in the commit: trimming is no part of the decision. The head says what is
-folded, not the owner: after a restart that lost the last second, the owner remembers more than is true.
+What is folded (and archived, where the topic is) and what every sink has written of the outbox is deleted here,
+not in the commit: trimming is no part of the decision. The head says what is folded, not the owner: after a restart
+that lost the last second, the owner remembers more than is true.
 ]]
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return {0}
@@ -25,13 +26,17 @@ local function below(a, b)
   local bMs, bN = string.match(b, '(%d+)-(%d+)')
   return tonumber(aMs) < tonumber(bMs) or (tonumber(aMs) == tonumber(bMs) and tonumber(aN) < tonumber(bN))
 end
-local next = after(position)
-redis.call('XTRIM', KEYS[2], 'MINID', next)
+local next, needed = after(position), position
 local slowest
-for i = 2, #ARGV do
+for i = 2, #ARGV, 2 do
   local written = redis.call('HGET', KEYS[7], ARGV[i]) or '0-0'
   if not slowest or below(written, slowest) then slowest = written end
+  if ARGV[i + 1] == '1' then
+    local archived = redis.call('HGET', KEYS[7], ARGV[i] .. '.stream') or '0-0'
+    if below(archived, needed) then needed = archived end
+  end
 end
+redis.call('XTRIM', KEYS[2], 'MINID', after(needed))
 if slowest then
   redis.call('XTRIM', KEYS[5], 'MINID', after(slowest))
 end

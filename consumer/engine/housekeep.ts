@@ -16,17 +16,23 @@ export interface PartitionSight {
   readonly deadLetters: number;
 }
 
+/** Whom trimming waits for. */
+export interface SinkPosition {
+  readonly name: string;
+  readonly readsStream: boolean;
+}
+
 /** Trims the stream up to the head's position and looks at the partition; undefined when the lease is not ours. */
 export async function housekeep(
   redis: Redis,
   keys: PartitionKeys,
   lease: string,
-  sinks: readonly string[],
+  sinks: readonly SinkPosition[],
 ): Promise<PartitionSight | undefined> {
   const reply = (await script.run(
     redis,
     [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead, keys.sinks],
-    [lease, ...sinks],
+    [lease, ...sinks.flatMap(({ name, readsStream }) => [name, readsStream ? 1 : 0])],
   )) as [0] | [1, number, number, number, number, number, number, string | null];
   if (reply[0] === 0) return undefined;
   const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first] = reply;

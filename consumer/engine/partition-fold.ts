@@ -6,7 +6,7 @@ import { Caution } from './caution.js';
 import { type Commit, type CommitResult, sendCommit } from './commit.js';
 import { DocumentCache } from './document-cache.js';
 import type { Engine } from './engine.js';
-import type { EntryBuffer } from './entry-buffer.js';
+import type { Cursor, EntryBuffer } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { foldStep, type StepOutcome } from './fold-step.js';
 import { IdStore } from './id-store.js';
@@ -35,6 +35,13 @@ const CACHE_SIZE_MAX = 64 * 1024 * 1024;
 export interface Prepared extends LoadedDocuments {
   readonly planned: readonly Planned[];
   readonly members: readonly string[];
+}
+
+interface Folded {
+  readonly outcome: StepOutcome;
+  readonly built: BuiltCommit;
+  readonly last: Planned;
+  readonly after: Cursor;
 }
 
 export interface StepDone {
@@ -114,10 +121,7 @@ export class PartitionFold {
       prepared = await this.prepare(this.plan(due));
       await this.caution.mayFold(prepared);
     }
-    const { planned } = prepared;
-    const { outcome, built } = await this.foldPlanned(prepared);
-    const last = planned[outcome.consumed - 1]!;
-    const after = cursorAfter(last);
+    const { outcome, built, last, after } = await this.foldPlanned(prepared);
     const { position, inside } = after;
     await this.commit(
       {
@@ -161,13 +165,9 @@ export class PartitionFold {
   }
 
   /** Folds until nothing is open: reservations answered, whoever makes a document too large refused. */
-  private async foldPlanned({
-    planned,
-    members,
-    documents,
-    refused,
-  }: Prepared): Promise<{ outcome: StepOutcome; built: BuiltCommit }> {
-    const { engine, keys, processor } = this.options;
+  private async foldPlanned({ planned, members, documents, refused }: Prepared): Promise<Folded> {
+    const { engine, keys, processor, buffer } = this.options;
+    const from: Cursor = { position: this.committed, inside: buffer.inside };
     const read: ReadDocument = (document) => documents.get(document) ?? null;
     const facts = new Map<string, boolean>();
     let checked = false;
@@ -180,16 +180,13 @@ export class PartitionFold {
       const outcome = foldStep(checked ? { ...common, check } : common);
       if (await this.answer(outcome, facts, read)) continue;
       try {
-        const replyTtlMs = engine.settings.replyTtlMs;
-        const built = buildCommit({
-          outcome,
-          processor,
-          keys,
-          allKeys: engine.keys,
-          ids: this.ids,
-          replyTtlMs,
-        });
-        return { outcome, built };
+        const last = planned[outcome.consumed - 1]!;
+        const after = cursorAfter(last);
+        const { replyTtlMs } = engine.settings;
+        const { ids } = this;
+        const where = { keys, allKeys: engine.keys, from, to: after };
+        const built = buildCommit({ outcome, processor, ids, replyTtlMs, ...where });
+        return { outcome, built, last, after };
       } catch (error) {
         if (checked || !(error instanceof DocumentTooLargeError)) throw error;
         checked = true;

@@ -1,14 +1,18 @@
 import { performance } from 'node:perf_hooks';
-import type { PartitionKeys } from '../../shared/keys.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ARCHIVE, type PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { NewerDocumentError } from '../../shared/state/state-codec.js';
-import { type Partition, partitionName } from '../../shared/topics.js';
+import { isArchived, type Partition, partitionName } from '../../shared/topics.js';
+import type { Archive } from './archive.js';
+import { ArchiveDrain } from './archive-drain.js';
 import { Doorbell } from './doorbell.js';
+import type { Drain } from './drain.js';
 import type { Engine } from './engine.js';
 import { EntryBuffer, NewerEntryError } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { type FetchResult, fetchEntries } from './fetch.js';
-import { housekeep, type PartitionSight } from './housekeep.js';
+import { housekeep, type PartitionSight, type SinkPosition } from './housekeep.js';
 import { type Lease, releaseLease } from './lease.js';
 import { OutboxDrain, type Sink } from './outbox-drain.js';
 import { PartitionFold } from './partition-fold.js';
@@ -17,6 +21,8 @@ import { GaveUpError, retryWhileAway } from './retry.js';
 
 /** An idle partition asks again after this long even if its doorbell stays silent. */
 const IDLE_MS_MAX = 1000;
+/** How long a sink may take to finish what it is writing when the partition is given up. */
+const DRAIN_STOP_MS = 1000;
 /** How often a partition that must wait (outbox or dead letters full, head dirty) looks again. */
 const WAIT_MS = 250;
 
@@ -50,8 +56,9 @@ export class PartitionRunner {
   private readonly buffer: EntryBuffer;
   private readonly fold: PartitionFold;
   private readonly doorbell: Doorbell;
-  private readonly drains: readonly OutboxDrain[];
-  private readonly sinkNames: readonly string[];
+  private readonly drains: readonly Drain[];
+  /** Whom trimming waits for: also an archive that is not there (yet). */
+  private readonly sinkPositions: readonly SinkPosition[];
   private fetching: Promise<FetchResult | { readonly kind: 'error'; readonly error: unknown }> | undefined;
   /** Redis time of the last fetch if it found nothing, in ms. */
   private drainedAtMs: number | undefined;
@@ -67,6 +74,7 @@ export class PartitionRunner {
     processor: Processor,
     private readonly lease: Lease,
     sinks: readonly Sink[],
+    archive: Archive | undefined,
   ) {
     this.name = partitionName(partition);
     this.keys = engine.keys.partition(partition);
@@ -83,10 +91,17 @@ export class PartitionRunner {
       mayGoOn: () => !this.stopping && !this.lost,
     });
     this.doorbell = new Doorbell(() => engine.connectBlocking(`doorbell-${this.name}`));
-    this.sinkNames = sinks.map((sink) => sink.name);
-    this.drains = sinks.map(
-      (sink) => new OutboxDrain(engine.redis, this.keys, this.name, lease.value, sink, this.log),
-    );
+    const mine = sinks.filter(({ topic }) => topic === partition.topic);
+    const archived = isArchived(partition.topic);
+    this.sinkPositions = [
+      ...mine.map(({ name }) => ({ name, readsStream: false })),
+      ...(archived ? [{ name: ARCHIVE, readsStream: true }] : []),
+    ];
+    const common = { engine, partition, keys: this.keys, lease: lease.value, log: this.log };
+    this.drains = [
+      ...mine.map((sink) => new OutboxDrain(engine.redis, this.keys, this.name, lease.value, sink, this.log)),
+      ...(archived && archive !== undefined ? [new ArchiveDrain({ ...common, archive })] : []),
+    ];
   }
 
   get leaseValue(): string {
@@ -118,7 +133,8 @@ export class PartitionRunner {
     }
     this.doorbell.close();
     for (const drain of this.drains) drain.stop();
-    await Promise.all(draining);
+    // A sink that hangs must not keep the partition from its next owner: its late word is fenced.
+    await Promise.race([Promise.all(draining), sleep(DRAIN_STOP_MS, undefined, { ref: false })]);
     await this.fetching;
     // Also after 'lost': if the head went back (a restarted Redis) the lease may still be ours.
     await releaseLease(this.engine.redis, this.keys, this.lease.value, end !== 'failed').catch(
@@ -131,7 +147,7 @@ export class PartitionRunner {
   async housekeep(): Promise<void> {
     const { metrics, redis } = this.engine;
     const known = this.fold.seqNow;
-    const sight = await housekeep(redis, this.keys, this.lease.value, this.sinkNames);
+    const sight = await housekeep(redis, this.keys, this.lease.value, this.sinkPositions);
     if (sight === undefined) throw new FencedError('housekeeping');
     // The head went back: Redis came up again without its last commits.
     if (sight.seq < known) throw new FencedError('housekeeping: the head went back');

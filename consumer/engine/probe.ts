@@ -129,9 +129,10 @@ function foldInOrder(processor: Processor, { documents, inputs, members }: Probe
     const text = texts.get(name) ?? null;
     return text === null ? null : processor.decode(name, text);
   };
+  const step = {};
   for (const input of inputs) {
     try {
-      const result = processor.fold(input, read, new Map(), members);
+      const result = processor.fold(input, read, new Map(), members, step);
       for (const [name, document] of result.writes) written.set(name, document);
     } catch {
       // A fold that throws is no danger to its process; the worker will see the same error.

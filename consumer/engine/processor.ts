@@ -2,9 +2,16 @@ import type { Effect } from '../../shared/effects.js';
 import type { DueTimer, Message } from '../../shared/messages/message.js';
 import type { Topic } from '../../shared/topics.js';
 
-/** What is folded: a message of the stream, or a timer that has come due. */
+/** What is folded: a message of the stream, with where it lies, or a timer that has come due. */
 export type Input =
-  | { readonly kind: 'message'; readonly message: Message; readonly at: number }
+  | {
+      readonly kind: 'message';
+      readonly message: Message;
+      readonly at: number;
+      readonly place: { readonly entry: { readonly id: string } };
+      /** Among the messages of its entry. */
+      readonly index: number;
+    }
   | { readonly kind: 'timer'; readonly timer: DueTimer; readonly at: number };
 
 /** A decoded document; null where Redis has none. What it is, only the processor knows. */
@@ -37,6 +44,11 @@ export interface FoldResult {
   readonly writes: readonly (readonly [name: string, document: Document | null])[];
   readonly effects: readonly Effect[];
   readonly reservations?: readonly Reservation[];
+  /**
+   * What the archive must know of this message besides that it was accepted: `l<revision>` (late) or `c` (cold).
+   * Only where the processor is `archived`.
+   */
+  readonly verdict?: string;
 }
 
 /**
@@ -49,13 +61,20 @@ export interface Processor {
   encode(name: string, document: Document): string;
   /** Documents held in memory for as long as the partition is owned. */
   readonly pinned: readonly string[];
+  /** The raw messages are kept elsewhere too: every step hands its verdicts to the outbox. */
+  readonly archived?: boolean;
   /** True for a message that must not share a step with others (control messages). */
   foldsAlone(message: Message): boolean;
   range?(input: Input, read: ReadDocument): IndexRange | undefined;
   /** Names of the documents this input reads or writes; `members` is what `range` brought. */
   documents(input: Input, members: readonly string[]): readonly string[];
-  /** @throws anything: the message, or the timer, becomes a dead letter (a timer's cannot be replayed). */
-  fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[]): FoldResult;
+  /**
+   * @param step one object for each time a step is folded. A document that this step has written may be changed in
+   *   place; any other may be the committed one, and must be copied first.
+   * @throws anything, before it has changed any document of the step: the message, or the timer, becomes a dead
+   *   letter (a timer's cannot be replayed).
+   */
+  fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[], step: object): FoldResult;
   /** Ids of the control messages applied, so that missing ones can be sent again; undefined: none on this topic. */
   appliedControls?(read: ReadDocument): readonly string[];
   /** Asks for the reservations of a whole batch, in order. Idempotent: a crash before the commit asks again. */

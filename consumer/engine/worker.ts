@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { isTransient } from '../../shared/redis/errors.js';
 import { allPartitions, type Partition, partitionName } from '../../shared/topics.js';
+import type { Archive } from './archive.js';
 import { assignPartitions } from './assign.js';
 import type { Engine } from './engine.js';
 import { FencedError } from './fenced-error.js';
@@ -18,6 +19,8 @@ export interface WorkerOptions {
   readonly engine: Engine;
   readonly processors: readonly Processor[];
   readonly sinks: readonly Sink[];
+  /** Keeps what archived topics bring; absent: it waits in Redis. */
+  readonly archive?: Archive | undefined;
   readonly partitionsPerTopic: number;
   /** Connection in subscriber mode. */
   readonly subscriber: Redis;
@@ -160,7 +163,7 @@ export class Worker {
 
   /** Tries to own a partition; returns in how many ms to try again (Infinity: no need). */
   private async take(partition: Partition): Promise<number> {
-    const { engine, processors, sinks } = this.options;
+    const { engine, processors, sinks, archive } = this.options;
     const processor = processors.find(({ topic }) => topic === partition.topic);
     if (processor === undefined) throw new Error(`no processor for topic ${partition.topic}`);
     const name = partitionName(partition);
@@ -177,7 +180,7 @@ export class Worker {
       { partition: name, position: lease.head.position, seq: lease.head.seq },
       'partition acquired',
     );
-    const runner = new PartitionRunner(partition, engine, processor, lease, sinks);
+    const runner = new PartitionRunner(partition, engine, processor, lease, sinks, archive);
     this.runners.set(name, { runner, ended: runner.run().then((end) => this.ended(name, end)) });
     return Infinity;
   }

@@ -7,6 +7,7 @@ import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
  */
 export class AuditLogSink implements Sink {
   readonly name = 'audit-log';
+  readonly topic = 'events';
 
   constructor(private readonly log: Logger) {}
 

@@ -1,8 +1,10 @@
 import type { Rule } from '../../rules/restrictions/rule.js';
 import type { Config } from '../../shared/config.js';
 import type { Logger } from '../../shared/logging.js';
+import { windowSettings } from '../../shared/window-settings.js';
 import type { Processor } from '../engine/processor.js';
 import type { TripwireAccess } from '../tripwire/ask-tripwires.js';
+import { Metering } from './metering.js';
 import { Restrictions } from './restrictions.js';
 
 export interface ProcessorsOptions {
@@ -35,6 +37,7 @@ export function createProcessors({
       log,
       onTrip,
     }),
+    new Metering(windowSettings(config)),
   ];
 }
 

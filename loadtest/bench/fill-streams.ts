@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { append } from '../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../shared/append/append.js';
 import type { Keys } from '../../shared/keys.js';
 import type { Message } from '../../shared/messages/message.js';
 import { DEFAULT_TENANT, partitionOf } from '../../shared/topics.js';
@@ -27,7 +27,7 @@ export async function fillStreams(
   let writes: Promise<unknown>[] = [];
   const send = (index: number): void => {
     if (waiting[index]!.length === 0) return;
-    writes.push(append(redis, keys.partition({ topic: 'events', index }), waiting[index]!, 0));
+    writes.push(append(redis, keys.partition({ topic: 'events', index }), [waiting[index]!], UNBOUNDED));
     waiting[index] = [];
   };
   for (let i = 0; i < count; i += 1) {

@@ -33,7 +33,7 @@ export async function startRedis(): Promise<RedisServer> {
       ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--auto-aof-rewrite-percentage', '0'],
       ...['--maxmemory-policy', 'noeviction', '--logfile', './redis.log'],
     ],
-    folder,
+    { cwd: folder, stopSignals: ['SIGTERM'] },
   );
   // The group: the guard beside Redis, which ends it after a kill -9 of this process, ends with it.
   track(child, (signal) => process.kill(-child.pid!, signal));

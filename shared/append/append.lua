@@ -1,38 +1,45 @@
 --[[
-append: adds one record batch to a partition's stream, if the backlog has room for all of it.
+append: adds record batches to a partition's stream, in order, as long as there is room for the next one whole.
 
-  KEYS  1 stream   2 appended (counter)   3 head
-  ARGV  1 record batch version   2 number of messages   3 JSON array of the messages
-        4 backlog bound in messages (0: none)
-  reply {entry id, backlog before}       appended
-        {false,    backlog before}       refused, nothing written
+  KEYS  1 stream   2 appended (counter)   3 head   4 bytes (counter)   5 sinks
+  ARGV  1 record batch version   2 backlog bound in messages (0: none)
+        3 archive bound in bytes (0: none; -1: the topic is not archived, nothing is counted)
+        4 name of the archive   5.. the batches, each: number of messages, JSON array of the messages
+  reply {batches appended}                          all of them
+        {batches appended, backlog, 'backlog'}      the next one would be too many messages that no worker has folded
+        {batches appended, bytes, 'archive'}        the next one would be too much that the archive does not have
 
-An id is never at or below the head's position, where no worker would look: after a restart that lost the last
-second, or a failover to a clock that lags, XADD might make one.
-
-The backlog is what was ever appended less what was ever folded; both counters go with the data, so FLUSHALL
-empties them together. Refused by Redis itself (OOM) above maxmemory, as any write is.
+The backlog is what was ever appended less what was ever folded, and likewise for the archive; all the counters go
+with the data, so FLUSHALL empties them together. Refused by Redis itself (OOM) above maxmemory, as any write is.
 ]]
-local appended = tonumber(redis.call('GET', KEYS[2]) or 0)
+--<include shared/append/append-entry.lua>
 local head = redis.call('HMGET', KEYS[3], 'folded', 'position')
-local folded = tonumber(head[1] or 0)
-local backlog = appended - folded
-if backlog < 0 then backlog = 0 end
-local count = tonumber(ARGV[2])
-local bound = tonumber(ARGV[4])
-if bound > 0 and backlog + count > bound then
-  return {false, backlog}
+local backlog = math.max(0, tonumber(redis.call('GET', KEYS[2]) or 0) - tonumber(head[1] or 0))
+local bound, bytesBound = tonumber(ARGV[2]), tonumber(ARGV[3])
+local waiting = 0
+if bytesBound > 0 then
+  waiting = tonumber(redis.call('GET', KEYS[4]) or 0) - tonumber(redis.call('HGET', KEYS[5], ARGV[4] .. '.bytes') or 0)
 end
-local id = redis.call('XADD', KEYS[1], '*', 'v', ARGV[1], 'n', ARGV[2], 'm', ARGV[3])
-if head[2] then
-  local ms, n = string.match(id, '(%d+)-(%d+)')
-  local headMs, headN = string.match(head[2], '(%d+)-(%d+)')
-  ms, n, headN = tonumber(ms), tonumber(n), tonumber(headN)
-  if ms < tonumber(headMs) or (ms == tonumber(headMs) and n <= headN) then
-    redis.call('XDEL', KEYS[1], id)
-    id = redis.call('XADD', KEYS[1], headMs .. '-' .. string.format('%.0f', headN + 1),
-      'v', ARGV[1], 'n', ARGV[2], 'm', ARGV[3])
+local batches, messages, bytes = 0, 0, 0
+local full, reason
+for i = 5, #ARGV, 2 do
+  local count, size = tonumber(ARGV[i]), #ARGV[i + 1]
+  if bound > 0 and backlog + messages + count > bound then
+    full, reason = backlog + messages, 'backlog'
+    break
   end
+  if bytesBound > 0 and waiting + bytes + size > bytesBound then
+    full, reason = waiting + bytes, 'archive'
+    break
+  end
+  append_entry(KEYS[1], head[2], ARGV[1], ARGV[i], ARGV[i + 1])
+  batches, messages, bytes = batches + 1, messages + count, bytes + size
 end
-redis.call('INCRBY', KEYS[2], ARGV[2])
-return {id, backlog}
+if batches > 0 then
+  redis.call('INCRBY', KEYS[2], messages)
+  if bytesBound >= 0 then redis.call('INCRBY', KEYS[4], bytes) end
+end
+if full then
+  return {batches, full, reason}
+end
+return {batches}

@@ -11,7 +11,7 @@ import { Script } from '../redis/script.js';
  *   error     why
  *   attempts  how often it has failed
  *   at        when it failed, ms since the epoch
- *   kind      `message` | `entry` | `timer`; only a message can be replayed
+ *   kind      `message` | `entry` | `timer` | `row` (Postgres refused it); only a message can be replayed
  */
 export interface DeadLetter {
   /** Id in the stream. */
@@ -54,8 +54,8 @@ export async function replayDeadLetter(redis: Redis, keys: PartitionKeys, id: st
   const again = JSON.stringify({ ...message, attempts: letter.attempts });
   const done = await replayScript.run(
     redis,
-    [keys.dead, keys.stream, keys.appended],
-    [id, RECORD_BATCH_VERSION, again, letter.raw],
+    [keys.dead, keys.stream, keys.appended, keys.head, keys.bytes],
+    [id, RECORD_BATCH_VERSION, again, letter.raw, keys.archived ? 1 : 0],
   );
   return done === 1 ? 'replayed' : 'not_found';
 }

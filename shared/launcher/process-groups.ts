@@ -3,10 +3,11 @@
  * reaches the launcher alone, and so that a child's own children can be ended with it.
  */
 export class ProcessGroups {
-  private readonly leaders = new Set<number>();
+  private readonly leaders = new Map<number, NodeJS.Signals>();
 
-  add(leader: number): void {
-    this.leaders.add(leader);
+  /** @param abortSignal what `killAll` sends: Postgres has to end its children itself, because they leave its group. */
+  add(leader: number, abortSignal: NodeJS.Signals = 'SIGKILL'): void {
+    this.leaders.set(leader, abortSignal);
   }
 
   /** Forgets a group whose leader has ended, and ends what the leader left behind in it. */
@@ -15,15 +16,15 @@ export class ProcessGroups {
     this.leaders.delete(leader);
   }
 
-  kill(leader: number): void {
+  kill(leader: number, signal: NodeJS.Signals = 'SIGKILL'): void {
     try {
-      process.kill(-leader, 'SIGKILL');
+      process.kill(-leader, signal);
     } catch {
       // ESRCH: nobody is left in it.
     }
   }
 
   killAll(): void {
-    for (const leader of this.leaders) this.kill(leader);
+    for (const [leader, signal] of this.leaders) this.kill(leader, signal);
   }
 }

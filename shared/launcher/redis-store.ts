@@ -1,14 +1,30 @@
 import type { Config } from '../config.js';
-import { GivenRedis } from './given-redis.js';
+import { withoutPassword } from '../logging.js';
+import { askRedis } from './ask-redis.js';
+import { GivenStore } from './given-store.js';
 import { PrivateRedis, type PrivateRedisOptions } from './private-redis.js';
-import type { Store } from './store.js';
+import { assertVersion } from './redis-version.js';
+import type { Store, StoreAnswer } from './store.js';
 
 /** REDIS_URL or REDIS_HOST if set, else a Redis of our own. */
 export function redisStore({
   config,
   ...options
 }: Omit<PrivateRedisOptions, 'dataDir'> & { readonly config: Config }): Store {
-  return config.redisUrl === undefined
-    ? new PrivateRedis({ ...options, dataDir: config.WEIR_DATA_DIR })
-    : new GivenRedis(config.redisUrl, options.say);
+  const { redisUrl: url } = config;
+  if (url === undefined) return new PrivateRedis({ ...options, dataDir: config.WEIR_DATA_DIR });
+  const { say } = options;
+  const shown = withoutPassword(url);
+  return new GivenStore({
+    ...{ name: 'redis', urlVariable: 'REDIS_URL', givenBy: 'REDIS_URL or REDIS_HOST' },
+    ...{ url, shown, ask, say },
+  });
+}
+
+async function ask(url: string): Promise<StoreAnswer> {
+  const answer = await askRedis(url);
+  if (answer.kind === 'loading') return { kind: 'away', why: 'it is still loading its data' };
+  if (answer.kind !== 'ready') return { kind: answer.kind, why: answer.error };
+  assertVersion(answer.version, withoutPassword(url));
+  return answer;
 }

@@ -6,12 +6,14 @@ import { createLogger } from '../logging.js';
 import { startApi } from './api-process.js';
 import { lockDataDir } from './data-dir-lock.js';
 import { whenPortFree } from './ports.js';
+import { postgresStore } from './postgres-store.js';
 import { ProcessGroups } from './process-groups.js';
 import { reportReadiness } from './readiness.js';
 import { redisStore } from './redis-store.js';
 import { type Say, say, sayError } from './say.js';
 import { StopRequest } from './stop-request.js';
 import type { Store } from './store.js';
+import { removeStores, writeStores } from './stores-file.js';
 import { startWorkers } from './worker-processes.js';
 
 /** The programs that are run, relative to the root of the repository. */
@@ -74,20 +76,23 @@ async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch
   const { signal } = stop;
   const environment: Record<string, string> = { WEIR_DATA_DIR: config.WEIR_DATA_DIR };
   let waitMs = 0;
-  if (config.redisUrl === undefined) {
+  const hasPrivateStores = config.redisUrl === undefined || config.DATABASE_URL === undefined;
+  if (hasPrivateStores) {
     const lock = await lockDataDir(config.WEIR_DATA_DIR);
     lifecycle.onClose('data folder', () => lock.release());
     if (lock.leftBehind) waitMs = leftoverMsMax;
   }
   await whenPortFree(config.HOST, config.PORT, { waitMs, signal });
-  // Postgres will be the second; each is told to the API and the workers by the variable it names.
-  const stores: Store[] = [redisStore({ config, root, groups, say, stop })];
-  for (const store of stores) {
-    lifecycle.onClose(store.name, () => store.stop());
-    const { url, description } = await store.start(signal);
-    signal.throwIfAborted();
-    environment[store.urlVariable] = url;
-    say(store.name, description);
+  const redis = redisStore({ config, root, groups, say });
+  const postgres = postgresStore({ config, groups, say });
+  const [redisUrl, databaseUrl] = await startStores([redis, postgres], { lifecycle, signal, say });
+  signal.throwIfAborted();
+  // Each is told to the API and the workers by the variable it names.
+  environment[redis.urlVariable] = redisUrl;
+  environment[postgres.urlVariable] = databaseUrl;
+  if (hasPrivateStores) {
+    lifecycle.onClose('stores.json', () => removeStores(config.WEIR_DATA_DIR));
+    await writeStores(config.WEIR_DATA_DIR, { redisUrl, databaseUrl });
   }
   const processes = { config, root, groups, say, stop, environment };
   const workers = startWorkers(processes, entries.worker);
@@ -95,4 +100,30 @@ async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch
   const api = startApi(processes, entries.api);
   lifecycle.onClose('api', () => api.stop());
   await reportReadiness(await api.listening, { say, signal });
+}
+
+/** Starts both side by side; resolves with their URLs. One that fails stops the other's start. */
+async function startStores(
+  [first, second]: readonly [Store, Store],
+  { lifecycle, signal, say }: Pick<Launch, 'lifecycle' | 'say'> & { readonly signal: AbortSignal },
+): Promise<readonly [string, string]> {
+  const failed = new AbortController();
+  const startSignal = AbortSignal.any([signal, failed.signal]);
+  let failure: unknown;
+  const start = async (store: Store): Promise<string> => {
+    lifecycle.onClose(store.name, () => store.stop());
+    try {
+      const { url, description } = await store.start(startSignal);
+      say(store.name, description);
+      return url;
+    } catch (error) {
+      // The other one then fails because of this, and has to have done so before anything is released.
+      failure ??= error;
+      failed.abort();
+      return '';
+    }
+  };
+  const urls = await Promise.all([start(first), start(second)]);
+  if (failure !== undefined) throw failure;
+  return urls;
 }

@@ -12,3 +12,11 @@ export interface Store {
   /** Ends what `start` began; takes a bounded time, and may be called after a failed start. */
   stop(): Promise<void>;
 }
+
+/** How a store that somebody else runs answers; `why` is for people and holds no password. */
+export type StoreAnswer =
+  | { readonly kind: 'ready' }
+  /** Waiting may help. */
+  | { readonly kind: 'away'; readonly why: string }
+  /** Waiting does not help. */
+  | { readonly kind: 'refused'; readonly why: string };

@@ -25,6 +25,10 @@ export interface ProcessSpec {
   readonly spawn: () => ChildProcess;
   /** Called after each start; `previousEnd` is how the incarnation before ended. */
   readonly onStart?: (child: ChildProcess, previousEnd: ProcessEnd | undefined) => void;
+  /** Asks it to end in order. Default: SIGTERM. */
+  readonly stopSignal?: NodeJS.Signals;
+  /** Ends it at once, with children that are not in its group. It comes before SIGKILL. Default: none. */
+  readonly abortSignal?: NodeJS.Signals;
   /** Decides whether a process that ended by itself is started again. Default: always. */
   readonly restarts?: (end: ProcessEnd) => boolean;
 }
@@ -36,7 +40,7 @@ export interface ProcessSpec {
  *                    │                  │
  *                  stop()             stop()                  restarts() said no
  *                    ▼                  ▼                            ▼
- *             SIGTERM, wait, SIGKILL ──► ended ◄──────────────────────
+ *         stop signal, wait, SIGKILL ──► ended ◄──────────────────────
  */
 export class SupervisedProcess {
   private child: ChildProcess | undefined;
@@ -62,7 +66,7 @@ export class SupervisedProcess {
     const child = spec.spawn();
     this.child = child;
     const { pid } = child;
-    if (pid !== undefined) spec.groups.add(pid);
+    if (pid !== undefined) spec.groups.add(pid, spec.abortSignal);
     child.on('error', (error) => {
       // Without a pid it never ran, and no 'exit' follows. With one, a message to it failed: its exit tells more.
       if (pid === undefined) this.onEnd(startedAt, { how: error.message, exitCode: undefined });
@@ -75,21 +79,28 @@ export class SupervisedProcess {
     if (pid !== undefined) spec.onStart?.(child, this.lastEnd);
   }
 
-  /** SIGTERM, and SIGKILL if it has not ended after `timeoutMs`. It is not started again. */
+  /**
+   * Asks it to end; what is left after `timeoutMs` ends at once, by its abort signal if it has one and by SIGKILL if
+   * that has not helped after `timeoutMs` either. It is not started again.
+   */
   async stop(timeoutMs: number): Promise<void> {
     this.stopping = true;
     clearTimeout(this.timer);
     const { child } = this;
     if (child?.pid === undefined) return;
     const { pid } = child;
+    const { name, groups, say, stopSignal, abortSignal } = this.spec;
     const over = new AbortController();
     child.once('exit', () => over.abort());
-    child.kill('SIGTERM');
-    if (await passes(timeoutMs, over.signal)) {
-      this.spec.say(this.spec.name, `did not end within ${timeoutMs} ms: SIGKILL`);
-      this.spec.groups.kill(pid);
-      await passes(killMsMax, over.signal);
+    child.kill(stopSignal ?? 'SIGTERM');
+    const last: readonly NodeJS.Signals[] =
+      abortSignal === undefined ? ['SIGKILL'] : [abortSignal, 'SIGKILL'];
+    for (const signal of last) {
+      if (!(await passes(timeoutMs, over.signal))) return;
+      say(name, `did not end within ${timeoutMs} ms: ${signal}`);
+      groups.kill(pid, signal);
     }
+    await passes(killMsMax, over.signal);
   }
 
   private onEnd(startedAt: number, end: ProcessEnd): void {

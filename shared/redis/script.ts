@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 
+/** A line of a script that stands for another file, by its path in the repository: Redis scripts share nothing. */
+const INCLUDE = /^--<include (\S+)>$/gm;
+
 export type RedisArgument = string | number | Buffer;
 
 /**
@@ -17,7 +20,9 @@ export class Script {
    * @param file name of the .lua file beside it
    */
   constructor(moduleUrl: string, file: string) {
-    this.lua = readFileSync(new URL(file, moduleUrl), 'utf8');
+    this.lua = readFileSync(new URL(file, moduleUrl), 'utf8').replace(INCLUDE, (_line, path: string) =>
+      readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8'),
+    );
     this.command = `weir_${file.replace(/\W/g, '_')}`;
     if (Script.all.some(({ command }) => command === this.command)) {
       throw new Error(`two scripts are called ${file}: a connection would know only one of them`);

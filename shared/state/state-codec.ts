@@ -91,7 +91,8 @@ export function decodePartition(text: string): PartitionState {
   return { ...NEW_PARTITION, ...(stored as Partial<PartitionState>) };
 }
 
-function parseDocument(text: string): { v: number } & Record<string, unknown> {
+/** @throws NewerDocumentError for a version above ours. */
+export function parseDocument(text: string): { v: number } & Record<string, unknown> {
   const stored = JSON.parse(text) as { v: number } & Record<string, unknown>;
   if (!(stored.v <= DOCUMENT_VERSION)) throw new NewerDocumentError(stored.v);
   return stored;

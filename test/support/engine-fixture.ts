@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import type { Archive } from '../../consumer/engine/archive.js';
 import type { Sink } from '../../consumer/engine/outbox-drain.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
 import { testNamespace, testRedis } from './hooks.js';
@@ -24,8 +25,9 @@ export class EngineFixture {
     settings: Readonly<Record<string, string>> = {},
     rules?: readonly Rule[],
     sinks?: readonly Sink[],
+    archive?: Archive,
   ): Promise<TestWorker> {
-    const worker = await startWorker({ ...this.environment, ...settings }, rules, sinks);
+    const worker = await startWorker({ ...this.environment, ...settings }, rules, sinks, archive);
     this.onClose(() => worker.close());
     return worker;
   }

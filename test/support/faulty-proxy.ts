@@ -18,7 +18,7 @@ interface HeldChunk {
 export class FaultyProxy {
   /** Replies swallowed so far. */
   swallowed = 0;
-  private swallowing = false;
+  private swallowing: string | undefined;
   private holding: 'off' | 'armed' | 'on' = 'off';
   private held: HeldChunk[] = [];
   private readonly sockets = new Set<Socket>();
@@ -44,7 +44,12 @@ export class FaultyProxy {
 
   /** The next commit is applied, but its reply is swallowed and the connection cut. */
   swallowNextCommitReply(): void {
-    this.swallowing = true;
+    this.swallowNextReply(APPLIED_MARK);
+  }
+
+  /** The next piece of replies with `mark` in it is swallowed and the connection cut. */
+  swallowNextReply(mark: string): void {
+    this.swallowing = mark;
   }
 
   /** From the next commit on, nothing that is sent reaches Redis until it is released. */
@@ -97,8 +102,8 @@ export class FaultyProxy {
       }
     });
     redis.on('data', (bytes) => {
-      if (this.swallowing && bytes.includes(APPLIED_MARK)) {
-        this.swallowing = false;
+      if (this.swallowing !== undefined && bytes.includes(this.swallowing)) {
+        this.swallowing = undefined;
         this.swallowed += 1;
         client.destroy();
         return;

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { append } from '../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../shared/append/append.js';
 import { Keys, PARTITION_DOCUMENT, type PartitionKeys, userDocument } from '../../shared/keys.js';
 import type { Message } from '../../shared/messages/message.js';
 import type { PartitionState } from '../../shared/state/partition-state.js';
@@ -48,8 +48,8 @@ export class EventsTopic {
     await append(
       this.redis,
       this.keysOf(messages[0]!.subject),
-      messages.map((m) => JSON.stringify(m)),
-      0,
+      [messages.map((m) => JSON.stringify(m))],
+      UNBOUNDED,
     );
   }
 

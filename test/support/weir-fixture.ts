@@ -6,8 +6,11 @@ import { loadConfig } from '../../shared/config.js';
 import { Lifecycle } from '../../shared/lifecycle.js';
 import { createLogger } from '../../shared/logging.js';
 import { EngineFixture } from './engine-fixture.js';
+import { testPostgres } from './hooks.js';
 import { HttpClient } from './http-client.js';
+import type { PostgresServer } from './postgres-server.js';
 import { until } from './redis-server.js';
+import { UsageTopic } from './usage-topic.js';
 
 type Settings = Readonly<Record<string, string>>;
 
@@ -17,6 +20,8 @@ export interface WeirOptions {
   /** Workers to begin with. */
   readonly workers?: number;
   readonly redisUrl?: string;
+  /** A database of its own for API and workers: of the run's Postgres (true), or of one that the test may kill. */
+  readonly postgres?: true | PostgresServer;
 }
 
 /** Timing that a machine with other work to do can keep. */
@@ -28,10 +33,17 @@ export const NO_TRIPWIRE = { TRIPWIRE_MIN_POPULATION: '1000000' } as const;
 export class WeirFixture extends EngineFixture {
   /** The API that was started first. */
   http = new HttpClient('');
+  readonly usage = new UsageTopic(this.redis, this.namespace);
 
   /** Resolves when `GET /ready` is 200; without workers, when the API has found its Redis. */
-  static async start({ settings = {}, workers = 1, redisUrl }: WeirOptions = {}): Promise<WeirFixture> {
-    const weir = new WeirFixture(redisUrl, { ...TIMING, ...settings });
+  static async start({
+    settings = {},
+    workers = 1,
+    redisUrl,
+    postgres,
+  }: WeirOptions = {}): Promise<WeirFixture> {
+    const database = postgres === undefined ? {} : { DATABASE_URL: await databaseOf(postgres) };
+    const weir = new WeirFixture(redisUrl, { ...TIMING, ...database, ...settings });
     try {
       weir.http = await weir.api();
       await Promise.all(Array.from({ length: workers }, () => weir.worker()));
@@ -109,4 +121,8 @@ export class WeirFixture extends EngineFixture {
         throw new Error(`${key} is a ${type}`);
     }
   }
+}
+
+async function databaseOf(postgres: true | PostgresServer): Promise<string> {
+  return (postgres === true ? await testPostgres() : postgres).createDatabase();
 }

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { type Consumer, composeConsumer } from '../../consumer/compose.js';
+import type { Archive } from '../../consumer/engine/archive.js';
 import type { Sink } from '../../consumer/engine/outbox-drain.js';
 import { RULES } from '../../rules/restrictions/registry.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
@@ -20,14 +21,14 @@ export async function startWorker(
   environment: Readonly<Record<string, string>>,
   rules: readonly Rule[] = RULES,
   sinks?: readonly Sink[],
+  archive?: Archive,
 ): Promise<TestWorker> {
   const config = loadConfig({ ...FAST, ...environment });
   const log = createLogger('test-worker', config.LOG_LEVEL);
   const lifecycle = new Lifecycle(log);
   const probeModule = fileURLToPath(new URL('../../consumer/probe-main.js', import.meta.url));
   try {
-    const common = { config, lifecycle, log, rules, probeModule };
-    const consumer = await composeConsumer(sinks === undefined ? common : { ...common, sinks });
+    const consumer = await composeConsumer({ config, lifecycle, log, rules, probeModule, sinks, archive });
     await consumer.worker.start();
     return { ...consumer, config, close: () => lifecycle.close() };
   } catch (error) {

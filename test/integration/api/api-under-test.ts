@@ -4,7 +4,7 @@ import { composeApi } from '../../../api/compose.js';
 import { Slots } from '../../../api/slots.js';
 import { RULES } from '../../../rules/restrictions/registry.js';
 import { loadConfig } from '../../../shared/config.js';
-import type { PartitionCountError } from '../../../shared/installation.js';
+import type { InstallationError } from '../../../shared/installation.js';
 import { Keys } from '../../../shared/keys.js';
 import { Lifecycle } from '../../../shared/lifecycle.js';
 import type { Message } from '../../../shared/messages/message.js';
@@ -22,7 +22,7 @@ export interface Answer {
 
 /** A whole API in this process, on a free port, with a namespace of its own and no workers. */
 export class ApiUnderTest {
-  readonly mismatches: PartitionCountError[] = [];
+  readonly mismatches: InstallationError[] = [];
   url = '';
 
   private constructor(
@@ -47,7 +47,7 @@ export class ApiUnderTest {
     redis.on('error', () => undefined);
     const keys = new Keys(config.WEIR_NAMESPACE);
     const api = new ApiUnderTest(keys, new Slots(keys, config.PARTITIONS), redis, lifecycle);
-    const onMismatch = (error: PartitionCountError): void => {
+    const onMismatch = (error: InstallationError): void => {
       api.mismatches.push(error);
     };
     const { url } = await composeApi({ config, lifecycle, log, rules: RULES, onMismatch });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { append } from '../../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../../shared/append/append.js';
 import { controlMessage, readControls } from '../../../shared/control/control-log.js';
 import { until } from '../../support/redis-server.js';
 import { NO_TRIPWIRE, WeirFixture } from '../../support/weir-fixture.js';
@@ -149,8 +149,8 @@ describe('contract: rules', () => {
         await append(
           weir.redis,
           keys,
-          [again, { ...again, id: `${again.id}-copy` }].map((m) => JSON.stringify(m)),
-          0,
+          [[again, { ...again, id: `${again.id}-copy` }].map((m) => JSON.stringify(m))],
+          UNBOUNDED,
         );
       }
     }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { append } from '../../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../../shared/append/append.js';
 import { recordControl } from '../../../shared/control/control-log.js';
 import { encodeUser } from '../../../shared/state/state-codec.js';
 import { NEW_USER } from '../../../shared/state/user-state.js';
@@ -58,7 +58,7 @@ describe('bounds of the engine', () => {
     await fixture.worker();
     const data = { control: '5-0', rule: 'scam_message_rule', action: 'rollback', since: 0 };
     const message = { type: 'control', subject: '', id: 'control-5-0', data, reply: 'test/rollback' };
-    await append(redis, keys, [JSON.stringify(message)], 0);
+    await append(redis, keys, [[JSON.stringify(message)]], UNBOUNDED);
     await until(
       20_000,
       'the rollback replies',
@@ -130,8 +130,8 @@ describe('bounds of the engine', () => {
     await append(
       fixture.redis,
       topic.keysOf(innocent),
-      Array.from({ length: 50 }, () => JSON.stringify(event('purchase_made', innocent, { amount: 1 }))),
-      0,
+      [Array.from({ length: 50 }, () => JSON.stringify(event('purchase_made', innocent, { amount: 1 })))],
+      UNBOUNDED,
     );
     const fleet = await Fleet.start(1, settings, 'test/support/dangerous-worker.js');
     fixture.onClose(() => fleet.close());

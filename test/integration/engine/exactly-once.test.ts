@@ -49,13 +49,8 @@ describe('exactly once', () => {
       const batch = Array.from({ length: 250 }, (_, i) =>
         event('purchase_made', 'u', { amount: 1 }, `id-${start + i}`),
       );
-      const { append } = await import('../../../shared/append/append.js');
-      await append(
-        redis,
-        keys,
-        batch.map((message) => JSON.stringify(message)),
-        0,
-      );
+      const { append, UNBOUNDED } = await import('../../../shared/append/append.js');
+      await append(redis, keys, [batch.map((message) => JSON.stringify(message))], UNBOUNDED);
     }
     await until(20_000, 'all are folded', async () => Number(await redis.hget(keys.head, 'folded')) === ids);
     const chunks = await redis.keys(`${keys.base}:ids:*`);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { append } from '../../../shared/append/append.js';
+import { append, UNBOUNDED } from '../../../shared/append/append.js';
 import { recordControl } from '../../../shared/control/control-log.js';
 import { EngineFixture } from '../../support/engine-fixture.js';
 import { event } from '../../support/partitions.js';
@@ -154,7 +154,7 @@ describe('healing', () => {
       { mode: 'off' },
     );
     const message = { type: 'control', subject: '', id: `control-${control?.control}`, data: control };
-    await append(redis, topic.all[0]!, [JSON.stringify(message)], 0);
+    await append(redis, topic.all[0]!, [[JSON.stringify(message)]], UNBOUNDED);
     await until(6000, 'every partition has applied it', async () => {
       const states = await Promise.all(topic.all.map((_, index) => topic.partitionState(index)));
       return states.every((state) => state.rules['scam_message_rule']?.mode === 'off');

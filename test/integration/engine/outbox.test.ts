@@ -7,6 +7,7 @@ import { until } from '../../support/redis-server.js';
 /** Keeps what it is given; fails the first `failures` times. */
 class CollectingSink implements Sink {
   readonly name = 'collecting';
+  readonly topic = 'events';
   readonly entries: OutboxEntry[] = [];
   calls = 0;
 

@@ -95,6 +95,6 @@ describe('ownership of partitions', () => {
     await startWorker({ ...environment, PARTITIONS: '16' }).catch((error: Error) => {
       message = error.message;
     });
-    expect(message).to.contain('PARTITIONS is 16').and.to.contain('8 partitions');
+    expect(message).to.contain('PARTITIONS is 16').and.to.contain('was written with 8');
   });
 });

@@ -36,6 +36,7 @@ describe('npm start', function () {
       'stopping Ctrl-C (again: at once)',
       'stopped  api',
       'stopped  workers',
+      'stopped  postgres',
       'stopped  redis',
       'stopped  nothing is left running',
     ]);

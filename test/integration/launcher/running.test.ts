@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { testRedis } from '../../support/hooks.js';
+import { testPostgres, testRedis } from '../../support/hooks.js';
 import { commands, kill, LauncherProcess } from '../../support/launcher/launcher-process.js';
 import { until } from '../../support/redis-server.js';
 
@@ -114,18 +114,21 @@ describe('the launcher while it runs', function () {
     }
   });
 
-  it('runs no Redis of its own when one is given, and lets several launchers share it', async () => {
+  it('runs no stores of its own when they are given, and lets several launchers share them', async () => {
     const { url, port } = testRedis();
-    launcher = LauncherProcess.start(commands.standIns, { REDIS_URL: url });
+    const DATABASE_URL = await (await testPostgres()).createDatabase();
+    launcher = LauncherProcess.start(commands.standIns, { REDIS_URL: url, DATABASE_URL });
     await launcher.ready();
     const second = LauncherProcess.start(
       commands.standIns,
-      { REDIS_HOST: '127.0.0.1', REDIS_PORT: String(port) },
+      { REDIS_HOST: '127.0.0.1', REDIS_PORT: String(port), DATABASE_URL },
       launcher.dataDir,
     );
     await second.ready();
     expect(launcher.output).to.include(`redis    ${url}  (given by REDIS_URL or REDIS_HOST)\n`);
-    expect(launcher.pids(/redis/)).to.deep.equal([]);
+    const shown = DATABASE_URL.replace(/\/\/.*@/, '//');
+    expect(launcher.output).to.include(`postgres ${shown}  (given by DATABASE_URL)\n`);
+    expect(launcher.pids(/redis|postgres/)).to.deep.equal([]);
     for (const one of [launcher, second]) one.signal('SIGTERM');
     expect(await launcher.ended()).to.equal(0);
     expect(await second.ended()).to.equal(0);

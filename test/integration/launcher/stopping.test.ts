@@ -9,7 +9,7 @@ describe('the launcher when it stops', function () {
   let launcher: LauncherProcess;
   afterEach(() => launcher.clean());
 
-  it('ends the API first, then the workers, then Redis, and exits with 0', async () => {
+  it('ends the API first, then the workers, then the stores, and exits with 0', async () => {
     launcher = LauncherProcess.start(commands.standIns, { STAND_IN_API_LINGERS: '1' });
     const url = await launcher.ready();
     await launcher.workersRun();
@@ -28,6 +28,7 @@ describe('the launcher when it stops', function () {
       'stand-in worker ends: PONG',
       'stand-in worker ends: PONG',
       'stopped  workers',
+      'stopped  postgres',
       'stopped  redis',
       'stopped  nothing is left running',
     ]);

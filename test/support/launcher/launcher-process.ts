@@ -137,6 +137,6 @@ export function kill(pid: number): void {
 
 /** The tests may themselves run under npm and with settings of weir. */
 function withoutOurs(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  const { npm_lifecycle_event: _, REDIS_URL: _url, REDIS_HOST: _host, ...rest } = environment;
-  return rest;
+  const ours = ['npm_lifecycle_event', 'REDIS_URL', 'REDIS_HOST', 'DATABASE_URL'];
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !ours.includes(name)));
 }

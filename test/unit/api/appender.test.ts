@@ -23,7 +23,7 @@ describe('Appender', () => {
   afterEach(() => redis.disconnect());
 
   const appender = (options: Partial<AppenderOptions> = {}): Appender =>
-    new Appender({ redis, backlogMax: 1_000_000, ...options });
+    new Appender({ redis, bounds: bounds(1_000_000), ...options });
   const message = (id: number, padding = ''): string => JSON.stringify({ id: `m${id}`, padding });
 
   /** Sizes of the entries and ids of the messages, in the order of the stream. */
@@ -76,7 +76,7 @@ describe('Appender', () => {
   });
 
   it('fills the room exactly and refuses the rest', async () => {
-    const subject = appender({ backlogMax: 300 });
+    const subject = appender({ bounds: bounds(300) });
     const outcomes = await subject.appendAll(
       keys,
       Array.from({ length: 600 }, (_, i) => message(i)),
@@ -86,12 +86,12 @@ describe('Appender', () => {
       ...Array(300).fill('full'),
     ]);
     expect((await stream(keys)).ids).to.deep.equal(Array.from({ length: 300 }, (_, i) => `m${i}`));
-    expect(await subject.append(keys, message(1))).to.deep.equal({ kind: 'full', backlog: 300 });
+    expect(await subject.append(keys, message(1))).to.deep.equal({ kind: 'full', reason: 'backlog', backlog: 300 });
   });
 
   it('shares the room exactly with another process', async () => {
     const second = redis.duplicate();
-    const subjects = [appender({ backlogMax: 500 }), appender({ backlogMax: 500, redis: second })];
+    const subjects = [appender({ bounds: bounds(500) }), appender({ bounds: bounds(500), redis: second })];
     const outcomes = await Promise.all(
       subjects.map((subject) =>
         subject.appendAll(
@@ -143,3 +143,7 @@ describe('Appender', () => {
     expect(String(defects[0])).to.match(/WRONGTYPE/);
   });
 });
+
+function bounds(backlogMax: number) {
+  return { backlogMax, archiveBytesMax: 0 };
+}

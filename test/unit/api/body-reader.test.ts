@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
-import { BodyAborted, BodyReader } from '../../../api/http/body.js';
+import { BodyAborted, type BodyKind, BodyReader } from '../../../api/http/body.js';
 
 describe('BodyReader', () => {
   const json = { 'content-type': 'application/json' };
@@ -62,11 +62,28 @@ describe('BodyReader', () => {
   }
 
   it('tells lines from JSON', async () => {
-    const lines = await reader().readJsonOrLines(
-      request(['1\n2'], { 'content-type': 'application/x-ndjson' }),
-    );
-    expect(lines).to.deep.equal({ kind: 'ndjson', text: '1\n2' });
+    const lines = request(['1\n2'], { 'content-type': 'application/x-ndjson' });
+    expect(await reader().readText(lines, ['json', 'ndjson'])).to.deep.equal({
+      kind: 'ndjson',
+      text: '1\n2',
+    });
   });
+
+  const kinds: readonly (readonly [type: string, kind: BodyKind])[] = [
+    ['application/json', 'json'],
+    ['application/ndjson', 'ndjson'],
+    ['application/cloudevents+json', 'cloudevent'],
+    ['application/cloudevents+json; charset=UTF-8', 'cloudevent'],
+    ['Application/CloudEvents-Batch+JSON', 'cloudevent-batch'],
+  ];
+  for (const [type, kind] of kinds) {
+    it(`takes ${type} where it is asked for, and only there`, async () => {
+      const body = (): IncomingMessage => request(['1'], { 'content-type': type });
+      expect(await reader().readText(body(), [kind])).to.deep.equal({ kind, text: '1' });
+      const others = kinds.map(([, other]) => other).filter((other) => other !== kind);
+      expect(await failure(reader().readText(body(), others))).to.equal('unsupported_media_type');
+    });
+  }
 
   it('takes a missing body where there may be none', async () => {
     expect(await reader().readOptionalJson(request([], {}))).to.equal(undefined);

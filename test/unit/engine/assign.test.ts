@@ -9,14 +9,21 @@ const workersArbitrary = fc.uniqueArray(fc.string({ minLength: 1, maxLength: 12 
 });
 
 describe('assignPartitions', () => {
-  it('gives every partition to exactly one worker, nobody more than one more than anybody else', () => {
+  it('gives every partition to exactly one worker, nobody more than one more than anybody else, of a topic and in all', () => {
     fc.assert(
       fc.property(workersArbitrary, fc.integer({ min: 1, max: 40 }), (workers, count) => {
-        const partitions = Array.from({ length: count }, (_, index) => `usage.${index}`);
+        const topics = ['events', 'usage', 'jobs'];
+        const partitions = topics.flatMap((topic) =>
+          Array.from({ length: count }, (_, index) => `${topic}.${index}`),
+        );
         const assigned = assignPartitions(workers, partitions);
-        const loads = workers.map((worker) => assigned.get(worker)!.length);
         expect([...assigned.values()].flat().sort()).to.deep.equal([...partitions].sort());
-        expect(Math.max(...loads) - Math.min(...loads)).to.be.at.most(1);
+        for (const prefix of ['', ...topics]) {
+          const loads = workers.map(
+            (worker) => assigned.get(worker)!.filter((partition) => partition.startsWith(prefix)).length,
+          );
+          expect(Math.max(...loads) - Math.min(...loads), prefix).to.be.at.most(1);
+        }
       }),
     );
   });

@@ -202,7 +202,9 @@ describe('the folds', () => {
         );
         for (const { name } of CATALOG) {
           const counted = (metric: string) =>
-            partition.effects('count').filter((effect) => effect.metric === metric && effect.rule === name)
+            partition
+              .effects('count')
+              .filter((effect) => effect.metric === metric && 'rule' in effect && effect.rule === name)
               .length;
           const standing = USERS.filter((user) =>
             partition.user(user).restrictions.some(({ rule }) => rule === name),

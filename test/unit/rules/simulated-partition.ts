@@ -36,6 +36,9 @@ interface Stage {
   at: number;
 }
 
+/** Restrictions do not look at it. */
+const PLACE = { entry: { id: '1-0' } };
+
 /**
  * One partition with everything the engine promises and nothing else: batches that take effect whole, ids that count
  * once, timers before entries, reservations answered before the final fold. No Redis, no clock. Every document is
@@ -145,7 +148,9 @@ export class SimulatedPartition {
         const id = `${message.subject}\0${message.id}`;
         if (stage.ids.has(id)) continue;
         stage.ids.add(id);
-        open.push(...this.fold(stage, { kind: 'message', message, at: stage.at }, facts));
+        open.push(
+          ...this.fold(stage, { kind: 'message', message, at: stage.at, place: PLACE, index: 0 }, facts),
+        );
       }
       return open;
     });

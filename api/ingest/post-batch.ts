@@ -1,25 +1,31 @@
 import type { Request, Response } from 'express';
 import { appendRefusal } from '../append-refusal.js';
 import type { BodyKind } from '../http/body.js';
-import { parseJson } from '../http/body.js';
 import { sendJson } from '../http/respond.js';
 import { Refusal } from '../refusal.js';
 import type { Slot } from '../slots.js';
-import type { EventDependencies } from './event-dependencies.js';
-import { eventIdOf, parseEvent } from './parse-event.js';
+import { BROKEN_LINE, batchItems } from './batch-items.js';
+import type { IngestDependencies } from './ingest-dependencies.js';
+import type { IngestMessage } from './ingest-message.js';
 
-export const BATCH_ITEMS_MAX = 1000;
+/** What the items of a batch are. */
+export interface BatchFormat {
+  /** How the answer calls the id of an item. */
+  readonly idField: 'event_id' | 'eventId';
+  /** @throws Refusal why this item is not valid */
+  read(item: unknown): IngestMessage;
+  /** The id of an item that is not valid, where it has a usable one. */
+  idOf(item: unknown): string | undefined;
+}
 
 /** An item of a posted batch that was not accepted. `index` counts items from 0; blank lines are not items. */
 interface Rejected {
   readonly index: number;
   readonly event_id?: string;
+  readonly eventId?: string;
   readonly code: string;
   readonly detail: string;
 }
-
-/** An item as it was sent: a value, or a line that is not JSON. */
-type Item = { readonly kind: 'value'; readonly value: unknown } | { readonly kind: 'broken' };
 
 /** The valid items of one partition, in the order in which they were sent. */
 interface SlotItems {
@@ -29,85 +35,50 @@ interface SlotItems {
   readonly ids: string[];
 }
 
-export async function postBatch(dependencies: EventDependencies, req: Request, res: Response): Promise<void> {
-  const { bodies, gate } = dependencies;
-  const { kind, text } = await bodies.readJsonOrLines(req);
-  const items = itemsOf(kind, text);
+/**
+ * Takes in a batch that was read: what is valid is in the stream before the answer, the rest is listed in it.
+ * @throws Refusal when nothing was accepted; StoreUnavailable
+ */
+export async function postBatch(
+  dependencies: IngestDependencies,
+  format: BatchFormat,
+  body: { readonly kind: BodyKind; readonly text: string },
+  req: Request,
+  res: Response,
+): Promise<void> {
+  const items = batchItems(body.kind, body.text);
   const rejected: Rejected[] = [];
-  const bySlot = group(dependencies, items, rejected, req.requestId);
+  const bySlot = group(format, items, rejected);
   if (bySlot.length === 0) throw noneValid(rejected);
-  gate.pass();
-  const refusals = await appendAll(dependencies, bySlot, rejected);
+  dependencies.gate.pass();
+  const refusals = await appendAll(dependencies, format, bySlot, rejected);
   const accepted = items.length - rejected.length;
   rejected.sort((a, b) => a.index - b.index);
   if (accepted === 0) throw noneAppended(refusals, rejected);
   sendJson(req, res, 202, { accepted, rejected });
 }
 
-/** @throws Refusal malformed_json; invalid_request when there are none or too many */
-function itemsOf(kind: BodyKind, text: string): Item[] {
-  const items = kind === 'json' ? arrayItems(parseJson(text)) : lineItems(text);
-  if (items.length === 0) throw countRefused('holds no events');
-  return items;
-}
-
-function arrayItems(value: unknown): Item[] {
-  if (!Array.isArray(value)) throw countRefused('must be an array of events');
-  if (value.length > BATCH_ITEMS_MAX) throw countRefused(`may hold at most ${BATCH_ITEMS_MAX} events`);
-  return value.map((item: unknown) => ({ kind: 'value', value: item }));
-}
-
-function lineItems(text: string): Item[] {
-  const items: Item[] = [];
-  for (let from = 0; from < text.length; ) {
-    let to = text.indexOf('\n', from);
-    if (to === -1) to = text.length;
-    const line = text.slice(from, to);
-    from = to + 1;
-    if (line.trim() === '') continue;
-    if (items.length === BATCH_ITEMS_MAX) throw countRefused(`may hold at most ${BATCH_ITEMS_MAX} events`);
-    items.push(lineItem(line));
-  }
-  return items;
-}
-
-function lineItem(line: string): Item {
-  try {
-    return { kind: 'value', value: JSON.parse(line) };
-  } catch {
-    return { kind: 'broken' };
-  }
-}
-
 /** Validates every item; the invalid ones go to `rejected`, the others to their partition. */
-function group(
-  { slots }: EventDependencies,
-  items: readonly Item[],
-  rejected: Rejected[],
-  requestId: string,
-): SlotItems[] {
+function group(format: BatchFormat, items: readonly unknown[], rejected: Rejected[]): SlotItems[] {
   const bySlot = new Map<Slot, SlotItems>();
   items.forEach((item, index) => {
-    if (item.kind === 'broken') {
+    if (item === BROKEN_LINE) {
       rejected.push({ index, code: 'malformed_json', detail: 'The line is not valid JSON.' });
       return;
     }
     try {
-      const message = parseEvent(item.value, requestId);
-      const slot = slots.ofUser(message.subject);
+      const { slot, id, text } = format.read(item);
       let ofSlot = bySlot.get(slot);
       if (ofSlot === undefined) {
         ofSlot = { slot, texts: [], indices: [], ids: [] };
         bySlot.set(slot, ofSlot);
       }
-      ofSlot.texts.push(JSON.stringify(message));
+      ofSlot.texts.push(text);
       ofSlot.indices.push(index);
-      ofSlot.ids.push(message.id);
+      ofSlot.ids.push(id);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const { code, detail } = error;
-      const id = eventIdOf(item.value);
-      rejected.push({ index, ...(id === undefined ? {} : { event_id: id }), code, detail });
+      rejected.push(rejection(format, index, format.idOf(item), error));
     }
   });
   return [...bySlot.values()];
@@ -115,7 +86,8 @@ function group(
 
 /** Appends; what could not be appended goes to `rejected`. @returns the reasons, without their items */
 async function appendAll(
-  { appender, sampler }: EventDependencies,
+  { appender, sampler }: IngestDependencies,
+  format: BatchFormat,
   bySlot: readonly SlotItems[],
   rejected: Rejected[],
 ): Promise<Refusal[]> {
@@ -127,12 +99,17 @@ async function appendAll(
       outcomes.forEach((outcome, i) => {
         if (outcome.kind === 'appended') return;
         last = appendRefusal(outcome, slot, sampler);
-        rejected.push({ index: indices[i]!, event_id: ids[i]!, code: last.code, detail: last.detail });
+        rejected.push(rejection(format, indices[i]!, ids[i]!, last));
       });
       if (last !== undefined) refusals.push(last);
     }),
   );
   return refusals;
+}
+
+function rejection(format: BatchFormat, index: number, id: string | undefined, why: Refusal): Rejected {
+  const { code, detail } = why;
+  return { index, ...(id === undefined ? {} : { [format.idField]: id }), code, detail };
 }
 
 function noneValid(rejected: readonly Rejected[]): Refusal {
@@ -150,8 +127,4 @@ function noneAppended(refusals: readonly Refusal[], rejected: readonly Rejected[
     refusals[0]!;
   const retryAfterSeconds = Math.max(...refusals.map(({ extras }) => extras.retryAfterSeconds ?? 1));
   return new Refusal(worst.code, worst.detail, { retryAfterSeconds, members: { rejected } });
-}
-
-function countRefused(message: string): Refusal {
-  return new Refusal('invalid_request', `The body ${message}.`, { errors: [{ path: '', message }] });
 }

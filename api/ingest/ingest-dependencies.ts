@@ -4,8 +4,8 @@ import type { BodyReader } from '../http/body.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
 
-/** What taking in events needs. */
-export interface EventDependencies {
+/** What taking in messages needs, of any topic. */
+export interface IngestDependencies {
   readonly bodies: BodyReader;
   readonly appender: Appender;
   readonly slots: Slots;

@@ -1,0 +1,57 @@
+import type { Request, Response } from 'express';
+import type { Redis } from 'ioredis';
+import type { Keys } from '../../../shared/keys.js';
+import { type TenantDatabase, withTenant } from '../../../shared/postgres/tenant-context.js';
+import { HotUsage } from '../../../shared/usage/hot-usage.js';
+import { callerTenant } from '../../caller-tenant.js';
+import type { Handler } from '../../http/routes.js';
+import { invalid } from '../../refusal.js';
+import type { StoreGate } from '../../store-gate.js';
+import { UsageArchive } from './usage-archive.js';
+import { WindowsReader } from './windows-reader.js';
+
+/** What the process has. */
+export interface UsageQueryOptions {
+  readonly redis: Redis;
+  readonly keys: Keys;
+  readonly gate: StoreGate;
+  /** undefined: this process has no DATABASE_URL. */
+  readonly database: TenantDatabase | undefined;
+  readonly partitions: number;
+  /** Length of a window, in ms. */
+  readonly windowMs: number;
+  /** How long after its end a window stays in Redis, in ms. */
+  readonly hotMs: number;
+  /** A window closes so long after its end, in ms. */
+  readonly latenessMs: number;
+}
+
+/** What the handlers use of it. */
+export interface UsageQueryDependencies {
+  readonly gate: StoreGate;
+  readonly hot: HotUsage;
+  /** undefined: this process has no DATABASE_URL. */
+  readonly archive: UsageArchive | undefined;
+  readonly windows: WindowsReader;
+  readonly windowMs: number;
+  readonly latenessMs: number;
+}
+
+export function usageQueryDependencies(options: UsageQueryOptions): UsageQueryDependencies {
+  const { gate, database, windowMs, latenessMs } = options;
+  const hot = new HotUsage(options);
+  const archive = database === undefined ? undefined : new UsageArchive(database);
+  return { gate, hot, archive, windows: new WindowsReader(hot, archive), windowMs, latenessMs };
+}
+
+/**
+ * Runs a handler in the context of the caller's tenant; whatever it reads belongs to that tenant.
+ * @throws Refusal invalid_request for a caller without one (rejects)
+ */
+export function forTenant(handler: (tenant: string, req: Request, res: Response) => Promise<void>): Handler {
+  return async (req, res) => {
+    const tenant = callerTenant(req);
+    if (tenant === undefined) throw invalid('X-Tenant-Id', 'is required');
+    await withTenant(tenant, () => handler(tenant, req, res));
+  };
+}

@@ -1,0 +1,159 @@
+import { mergeSketch } from '../../../rules/latency-sketch.js';
+import type { LatencySketch } from '../../../shared/state/latency-sketch.js';
+import type { Dimension } from '../../../shared/state/metering-state.js';
+import type { StartRange } from '../../../shared/usage/hot-usage.js';
+import type { UsageWindow } from '../../../shared/usage/usage-window.js';
+import { Refusal } from '../../refusal.js';
+import { averageMs, type LatencyView, percentiles } from './usage-figures.js';
+
+export const GROUPINGS = ['endpoint', 'model'] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+
+/** Groups of all rows together: some 20 MB of answer. */
+export const GROUPS_MAX = 200_000;
+
+export interface SummaryOptions {
+  readonly range: StartRange;
+  /** Length of a row, in ms: a multiple of a window's. */
+  readonly bucketMs: number;
+  readonly windowMs: number;
+  readonly groupBy: Grouping | undefined;
+  /** Everything accepted up to this time is in the windows, ms. */
+  readonly watermarkMs: number;
+  /** A window closes so long after its end, in ms. */
+  readonly latenessMs: number;
+  readonly groupsMax?: number;
+}
+
+export interface NamedUsage {
+  readonly name: string;
+  readonly calls: number;
+  readonly tokens: number;
+}
+
+export interface Summary extends LatencyView {
+  readonly calls: number;
+  readonly tokens: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  /** Most calls first. Present where they were asked for. */
+  readonly groups?: readonly NamedUsage[];
+}
+
+export interface SummaryRow extends Summary {
+  /** ms since the epoch. */
+  readonly start: number;
+  readonly end: number;
+  /** Every window of it, also those that nothing was counted in, is closed: only late events change it now. */
+  readonly final: boolean;
+}
+
+/** Folds windows, given in ascending order, into rows of one length, aligned to the epoch. Holds one row at a time. */
+export class SummaryFold {
+  private readonly totals = new Sums();
+  private row: Sums | undefined;
+  private rowStart = 0;
+  private rowSettled = true;
+  private groups = 0;
+
+  constructor(private readonly options: SummaryOptions) {}
+
+  /** @returns the rows that are complete. @throws Refusal range_too_large */
+  take(windows: readonly UsageWindow[]): SummaryRow[] {
+    const { bucketMs, groupBy } = this.options;
+    const complete: SummaryRow[] = [];
+    for (const window of windows) {
+      const start = window.start - (window.start % bucketMs);
+      if (this.row === undefined || start !== this.rowStart) {
+        complete.push(...this.end());
+        this.row = new Sums();
+        this.rowStart = start;
+        this.rowSettled = true;
+      }
+      const dimension = groupBy === 'endpoint' ? window.byEndpoint : window.byModel;
+      this.groups += this.row.add(window, groupBy === undefined ? undefined : dimension);
+      if (this.groups > (this.options.groupsMax ?? GROUPS_MAX)) {
+        throw tooLarge('holds too many groups: ask for a shorter range or a longer window');
+      }
+      if (window.status === 'open' || window.settling) this.rowSettled = false;
+    }
+    return complete;
+  }
+
+  /** The last row, if any window came. */
+  end(): SummaryRow[] {
+    const { row, rowStart } = this;
+    if (row === undefined) return [];
+    this.row = undefined;
+    this.totals.add(row, this.options.groupBy === undefined ? undefined : row.groups);
+    const end = rowStart + this.options.bucketMs;
+    const final = this.rowSettled && this.isOver(end);
+    return [{ start: rowStart, end, ...this.view(row), final }];
+  }
+
+  /** All rows together; after `end`. */
+  total(): Summary {
+    return this.view(this.totals);
+  }
+
+  /** No event can be on time any more for a window of the row that ends at `rowEnd`. */
+  private isOver(rowEnd: number): boolean {
+    const { range, windowMs, watermarkMs, latenessMs } = this.options;
+    const lastEnd = Math.ceil(Math.min(rowEnd, range.to) / windowMs) * windowMs;
+    return watermarkMs >= lastEnd + latenessMs;
+  }
+
+  private view(sums: Sums): Summary {
+    const { calls, tokens, inputTokens, outputTokens } = sums;
+    const figures = { calls, tokens, inputTokens, outputTokens };
+    if (!Object.values(figures).every(Number.isSafeInteger)) {
+      throw tooLarge('has sums that are no exact numbers any more: ask for a shorter one');
+    }
+    const latency = { avgLatencyMs: averageMs(sums), ...percentiles(sums.latency) };
+    if (this.options.groupBy === undefined) return { ...figures, ...latency };
+    return { ...figures, ...latency, groups: sortedGroups(sums.groups) };
+  }
+}
+
+/** Sums of windows, or of rows. */
+class Sums {
+  calls = 0;
+  tokens = 0;
+  inputTokens = 0;
+  outputTokens = 0;
+  latencyCount = 0;
+  latencySumUs = 0;
+  readonly latency: LatencySketch = new Map();
+  readonly groups: Dimension = new Map();
+
+  /** @returns how many groups are new */
+  add(other: Omit<Sums, 'groups' | 'add'>, groups: Dimension | undefined): number {
+    this.calls += other.calls;
+    this.tokens += other.tokens;
+    this.inputTokens += other.inputTokens;
+    this.outputTokens += other.outputTokens;
+    this.latencyCount += other.latencyCount;
+    this.latencySumUs += other.latencySumUs;
+    mergeSketch(this.latency, other.latency);
+    const before = this.groups.size;
+    for (const [name, { calls, tokens }] of groups ?? []) {
+      const group = this.groups.get(name);
+      if (group === undefined) this.groups.set(name, { calls, tokens });
+      else {
+        group.calls += calls;
+        group.tokens += tokens;
+      }
+    }
+    return this.groups.size - before;
+  }
+}
+
+function sortedGroups(groups: Dimension): NamedUsage[] {
+  return Array.from(groups, ([name, { calls, tokens }]) => ({ name, calls, tokens })).sort(
+    (a, b) => b.calls - a.calls || (a.name < b.name ? -1 : 1),
+  );
+}
+
+function tooLarge(message: string): Refusal {
+  return new Refusal('range_too_large', `The range ${message}.`, { errors: [{ path: 'to', message }] });
+}

@@ -1,0 +1,54 @@
+import { isPostgresTransient, isUnmigrated } from '../../../shared/postgres/errors.js';
+import { findReceipt, type Receipt } from '../../../shared/postgres/repositories/receipts-repository.js';
+import {
+  countWindows,
+  findWindows,
+  findWindowsAt,
+} from '../../../shared/postgres/repositories/windows-repository.js';
+import type { TenantDatabase, TenantTransaction } from '../../../shared/postgres/tenant-context.js';
+import { StoreUnavailable } from '../../../shared/redis/store-unavailable.js';
+import type { StartRange } from '../../../shared/usage/hot-usage.js';
+import type { UsageWindow } from '../../../shared/usage/usage-window.js';
+
+/**
+ * Reads what Postgres holds of usage, each call in a transaction of its own, in the tenant's context of the caller.
+ * Every method rejects with TenantRequired outside of one, and with StoreUnavailable while Postgres is away.
+ */
+export class UsageArchive {
+  constructor(private readonly database: TenantDatabase) {}
+
+  /** The first `limit` windows that start in the range, ascending. */
+  windows(customer: string, range: StartRange, limit: number): Promise<UsageWindow[]> {
+    return this.read((trx) => findWindows(trx, customer, range, limit));
+  }
+
+  /** The windows that start at these times, ascending. */
+  windowsAt(customer: string, starts: readonly number[]): Promise<UsageWindow[]> {
+    return this.read((trx) => findWindowsAt(trx, customer, starts));
+  }
+
+  /** How many windows start in the range; counting stops at `most`. */
+  count(customer: string, range: StartRange, most: number): Promise<number> {
+    return this.read((trx) => countWindows(trx, customer, range, most));
+  }
+
+  /** @param customer undefined: of any customer of the tenant */
+  receipt(eventId: string, customer: string | undefined): Promise<Receipt | undefined> {
+    return this.read((trx) => findReceipt(trx, eventId, customer));
+  }
+
+  private async read<T>(work: (trx: TenantTransaction) => Promise<T>): Promise<T> {
+    try {
+      return await this.database.transaction(work);
+    } catch (error) {
+      throw classified(error);
+    }
+  }
+}
+
+function classified(error: unknown): unknown {
+  if (isPostgresTransient(error)) return new StoreUnavailable('Postgres does not answer.', error);
+  if (isUnmigrated(error))
+    return new StoreUnavailable('Postgres has not been migrated by a worker yet.', error);
+  return error;
+}

@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import type { Lifecycle } from '../shared/lifecycle.js';
+import type { DistributedLock } from '../shared/lock/distributed-lock.js';
+import type { Logger } from '../shared/logging.js';
+import { connectPostgres } from '../shared/postgres/connect.js';
+import { sinkUrl } from '../shared/postgres/database-url.js';
+import { isPostgresTransient } from '../shared/postgres/errors.js';
+import { migrate } from '../shared/postgres/migrate.js';
+
+/** How long a sink waits for the schema before it says that it failed: a worker starts faster than it migrates. */
+const READY_MS = 3000;
+/** One of the fleet migrates at a time; Postgres has a lock of its own, this one spares it the crowd. */
+const LOCK = { ttlMs: 10_000, waitMs: 60_000, retryMs: 250 };
+const MIGRATE_WAIT_MS = 60_000;
+const RETRY_MS_MIN = 250;
+const RETRY_MS_MAX = 5000;
+/** A server that answers a write later than this is taken for gone. */
+const QUERY_TIMEOUT_MS = 60_000;
+
+export interface Database {
+  /** Connections of the role that writes for all tenants. */
+  readonly pool: pg.Pool;
+  /** Resolves when the schema is the present one; pending for as long as Postgres is away. */
+  readonly ready: Promise<void>;
+}
+
+export interface DatabaseOptions {
+  /** Of the owner. */
+  readonly url: string;
+  readonly poolMax: number;
+  readonly lock: DistributedLock;
+  readonly log: Logger;
+  readonly lifecycle: Lifecycle;
+}
+
+/**
+ * Opens Postgres for a worker, and brings its schema up to date in the background, trying for as long as it takes:
+ * a worker decides without Postgres too.
+ * @throws DatabaseUrlError
+ */
+export function openDatabase({ url, poolMax, lock, log, lifecycle }: DatabaseOptions): Database {
+  const pool = connectPostgres({
+    url: sinkUrl(url),
+    name: 'worker',
+    poolMax,
+    queryTimeoutMs: QUERY_TIMEOUT_MS,
+    log,
+    lifecycle,
+  });
+  const closed = new AbortController();
+  lifecycle.onClose('migrations', () => closed.abort());
+  const { signal } = closed;
+  const ready = new Promise<void>((resolve) => {
+    void (async () => {
+      let retryMs = RETRY_MS_MIN;
+      for (let last = ''; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MS_MAX)) {
+        try {
+          await lock.run('migrations', { ...LOCK, signal }, () =>
+            migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
+          );
+          resolve();
+          return;
+        } catch (error) {
+          if (signal.aborted) return;
+          const message = (error as Error).message;
+          // The same trouble once, not every few seconds.
+          if (message !== last) {
+            const level = isPostgresTransient(error) ? 'warn' : 'error';
+            log[level]({ err: error }, 'postgres is not ready: usage waits in Redis');
+          }
+          last = message;
+          await sleep(retryMs, undefined, { signal }).catch(() => undefined);
+        }
+      }
+    })();
+  });
+  return { pool, ready };
+}
+
+/** @throws when the schema is not ready within a short time: to be called again */
+export async function whenReady({ ready }: Pick<Database, 'ready'>): Promise<void> {
+  const isReady = await Promise.race([ready.then(() => true), sleep(READY_MS, false, { ref: false })]);
+  if (!isReady) throw new Error('postgres is away or its schema is not ready');
+}

@@ -1,0 +1,44 @@
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
+import type { Registry } from 'prom-client';
+import type { Config } from '../../shared/config.js';
+import type { Keys } from '../../shared/keys.js';
+import type { Lifecycle } from '../../shared/lifecycle.js';
+import type { DistributedLock } from '../../shared/lock/distributed-lock.js';
+import type { Logger } from '../../shared/logging.js';
+import { ReconciliationMetrics } from '../../shared/reconciliation/reconciliation-metrics.js';
+import { reconcileTask } from '../reconcile/reconcile-task.js';
+import { windowTimes } from '../reconcile/window-times.js';
+import { FleetSchedule } from './fleet-schedule.js';
+import { partitionsAhead } from './partitions-ahead.js';
+import { retention } from './retention.js';
+
+export interface MaintenanceOptions {
+  /** Its commands fail while Redis is away. */
+  readonly redis: Redis;
+  readonly keys: Keys;
+  /** Of the role weir_sink. One connection is in use while a task runs. */
+  readonly pool: pg.Pool;
+  readonly lock: DistributedLock;
+  readonly log: Logger;
+  readonly metrics: { readonly registry: Registry };
+  readonly config: Config;
+  readonly lifecycle: Lifecycle;
+}
+
+/** What must be done once in a fleet: partitions of the coming days, retention, reconciliation. Until the worker ends. */
+export function startMaintenance(options: MaintenanceOptions): void {
+  const { redis, keys, pool, lock, log, metrics, config, lifecycle } = options;
+  new ReconciliationMetrics(metrics.registry, redis, keys);
+  const schedule = new FleetSchedule({ redis, keys, lock, log });
+  lifecycle.onClose('maintenance', () => schedule.close());
+  schedule.start([
+    partitionsAhead(pool),
+    retention(pool, config.EVENTS_RETENTION_DAYS),
+    reconcileTask({
+      ...{ redis, keys, pool, log },
+      times: windowTimes(config),
+      intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
+    }),
+  ]);
+}

@@ -1,0 +1,163 @@
+import { setImmediate } from 'node:timers/promises';
+import type pg from 'pg';
+import { ARCHIVE } from '../../shared/keys.js';
+import type { Logger } from '../../shared/logging.js';
+import { partitionName } from '../../shared/topics.js';
+import type { Archive, ArchiveBatch, JudgedEvent, RefusedEvent } from '../engine/archive.js';
+import {
+  CorrectionRefused,
+  OtherPostgres,
+  type PreparedBatch,
+  storeBatch,
+  type Written,
+} from './postgres/archive-transaction.js';
+import type { CorrectionSettings } from './postgres/cold-windows.js';
+import { CustomerIds, Customers } from './postgres/customers.js';
+import { isStale } from './postgres/sql-state.js';
+import { inTransaction } from './postgres/transaction.js';
+import { UsageDays } from './postgres/usage-days.js';
+import { isOnlyTrace, type UsageRow, UsageRowReader } from './postgres/usage-row.js';
+import type { WindowRow } from './postgres/window-rows.js';
+
+/** Customers whose ids a process remembers: some 20 MB. */
+const CUSTOMERS_MAX = 200_000;
+/** Made into rows in one turn of the event loop, which the fold shares: about half a millisecond. */
+const EVENTS_PER_TURN = 500;
+
+export interface ArchiveMetrics {
+  /** A batch is committed: rows of usage_events, windows, and how long it took. */
+  wrote(rows: number, windows: number, seconds: number): void;
+  /** Windows that had left Redis and got another revision. */
+  corrected(windows: number): void;
+  /** Events that Postgres cannot have: they become dead letters. */
+  refused(events: number): void;
+  /** Dead events and duplicates of which Postgres cannot have even a trace. */
+  skipped(events: number): void;
+  /** Windows that Postgres cannot have: they are only in the log. */
+  windowsRefused(windows: number): void;
+  /** Postgres has what Redis has lost. */
+  ahead(stream: string): void;
+  /** Postgres has lost, or never had, what Redis believes to be there. */
+  behind(stream: string): void;
+}
+
+export interface PostgresArchiveOptions {
+  /** Of the role weir_sink. */
+  readonly pool: pg.Pool;
+  readonly settings: CorrectionSettings;
+  readonly log: Logger;
+  readonly metrics: ArchiveMetrics;
+  readonly customersMax?: number;
+}
+
+/**
+ * Keeps usage in Postgres: raw events, windows, and the corrections of windows that have left Redis. A batch is one
+ * transaction; what makes it happen once is told at `storeBatch`.
+ *
+ * Before it, in transactions of their own: partitions for days, rows for tenants and customers that are new. Should
+ * the batch fail they stay, and nobody minds.
+ */
+export class PostgresArchive implements Archive {
+  readonly name = ARCHIVE;
+  private readonly ids: CustomerIds;
+  private readonly days: UsageDays;
+
+  constructor(private readonly options: PostgresArchiveOptions) {
+    const { pool, customersMax = CUSTOMERS_MAX } = options;
+    this.ids = new CustomerIds(pool, customersMax);
+    this.days = new UsageDays(pool);
+  }
+
+  async write(batch: ArchiveBatch): Promise<readonly RefusedEvent[]> {
+    const begun = performance.now();
+    const customers = new Customers();
+    const { rows, refused, skipped } = await this.read(batch.events, customers);
+    const prepared = { batch, rows, windows: this.latest(batch, customers) };
+    const written = await this.store(prepared, customers);
+    const { metrics } = this.options;
+    metrics.wrote(written.rows, prepared.windows.length, (performance.now() - begun) / 1000);
+    const worthTelling = written.refused.filter(({ item }) => !isOnlyTrace(item.event));
+    const told = [...refused, ...worthTelling.map(({ item, error }) => ({ event: item.event, error }))];
+    const traces = skipped + written.refused.length - worthTelling.length;
+    if (told.length > 0) metrics.refused(told.length);
+    if (traces > 0) metrics.skipped(traces);
+    this.report(written, batch);
+    return told;
+  }
+
+  private async read(
+    events: readonly JudgedEvent[],
+    customers: Customers,
+  ): Promise<{ rows: readonly UsageRow[]; refused: readonly RefusedEvent[]; skipped: number }> {
+    const reader = new UsageRowReader(customers, this.options.settings.windowMs);
+    const rows: UsageRow[] = [];
+    const refused: RefusedEvent[] = [];
+    for (const [i, event] of events.entries()) {
+      if (i % EVENTS_PER_TURN === EVENTS_PER_TURN - 1) await setImmediate();
+      const read = reader.read(event);
+      if (read === undefined) continue;
+      if ('error' in read) refused.push(read);
+      else rows.push(read);
+    }
+    return { rows, refused, skipped: reader.skipped };
+  }
+
+  /** A statement can touch a row only once: of the same window the last emission, which has all. */
+  private latest({ windows }: ArchiveBatch, customers: Customers): readonly WindowRow[] {
+    const latest = new Map<string, WindowRow>();
+    for (const { emission: window } of windows) {
+      const customer = customers.of(window.tenant, window.customer);
+      if (customer === undefined) this.lost(window, 'the tenant or the customer is none');
+      else latest.set(`${window.tenant}:${window.start}:${window.customer}`, { customer, window });
+    }
+    return [...latest.values()];
+  }
+
+  private async store(prepared: PreparedBatch, customers: Customers): Promise<Written> {
+    const { pool, settings } = this.options;
+    const barred = new Map<UsageRow, string>();
+    for (let isFresh = false; ; ) {
+      try {
+        await this.days.ensure(prepared.rows.map(({ acceptedAt }) => acceptedAt));
+        await this.ids.resolve(customers.all());
+        return await inTransaction(pool, (tx) => storeBatch(tx, prepared, { settings, barred, isFresh }));
+      } catch (error) {
+        // Every turn bars an event or is the one that forgets.
+        if (error instanceof CorrectionRefused) {
+          for (const { item, error: why } of error.refusals) barred.set(item, why);
+        } else if (!isFresh && (error instanceof OtherPostgres || isStale(error))) {
+          this.ids.forget();
+          this.days.forget();
+          isFresh = true;
+        } else {
+          throw error;
+        }
+      }
+    }
+  }
+
+  private report(
+    { corrected, refusedWindows, disagreement }: Written,
+    { partition, from, to }: ArchiveBatch,
+  ): void {
+    const { log, metrics } = this.options;
+    if (corrected > 0) metrics.corrected(corrected);
+    for (const { item, error } of refusedWindows) this.lost(item.window, error);
+    if (disagreement === undefined) return;
+    const stream = partitionName(partition);
+    metrics[disagreement](stream);
+    log.error({ stream, from, to }, DISAGREEMENTS[disagreement]);
+  }
+
+  /** The next revision of the window may do better; nothing else waits for it. */
+  private lost(window: WindowRow['window'], error: string): void {
+    this.options.log.error({ window, error }, 'Postgres refuses a window');
+    this.options.metrics.windowsRefused(1);
+  }
+}
+
+const DISAGREEMENTS = {
+  ahead:
+    'Postgres has usage that Redis has lost: sums of windows that were open then may differ from raw events',
+  behind: 'Postgres lacks usage that it had confirmed: it was restored from a backup, or is another one',
+};

@@ -1,0 +1,33 @@
+import type pg from 'pg';
+import { inTransaction } from './transaction.js';
+
+const DAY_MS = 86_400_000;
+/** More than anybody keeps: then all are asked for again. */
+const KNOWN_MAX = 10_000;
+
+/** The partitions of usage_events, one a day (UTC) by the time of the stream entry: made before the first row. */
+export class UsageDays {
+  private readonly known = new Set<number>();
+
+  constructor(private readonly pool: pg.Pool) {}
+
+  /** @param times ms since the epoch */
+  async ensure(times: Iterable<number>): Promise<void> {
+    const days = new Set<number>();
+    for (const ms of times) {
+      const day = Math.floor(ms / DAY_MS);
+      if (!this.known.has(day)) days.add(day);
+    }
+    for (const day of days) {
+      const date = new Date(day * DAY_MS).toISOString().slice(0, 10);
+      await inTransaction(this.pool, (tx) => tx.query('SELECT ensure_usage_partition($1::date)', [date]));
+      if (this.known.size >= KNOWN_MAX) this.known.clear();
+      this.known.add(day);
+    }
+  }
+
+  /** One may have been dropped by the retention. */
+  forget(): void {
+    this.known.clear();
+  }
+}

@@ -1,0 +1,240 @@
+import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { nanoid } from 'nanoid';
+import { ApiProcess } from '../support/api-process.js';
+import { PostgresServer } from '../support/postgres-server.js';
+import { RedisServer, until } from '../support/redis-server.js';
+import { UsageTopic } from '../support/usage-topic.js';
+import { Fleet } from '../support/worker-process.js';
+import { type Produced, produce } from './usage-producer.js';
+import { UsageRecount } from './usage-recount.js';
+import { UsageRows } from './usage-rows.js';
+import { UsageViews } from './usage-views.js';
+
+const EVENTS = 200_000;
+const PRODUCERS = 8;
+const TENANTS = ['acme', 'globex', 'initech', 'umbrella', 'wonka'];
+const CUSTOMERS = Array.from({ length: 10 }, (_, i) => `customer:${i}`);
+/** How long the events take to arrive, at least, and the disturbances last. */
+const CHAOS_MS = 20_000;
+const WINDOW_MS = 5000;
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** Windows close within the run, and those of its first seconds leave Redis in it. */
+const SETTINGS = {
+  WINDOW_SECONDS: String(WINDOW_MS / 1000),
+  ALLOWED_LATENESS_SECONDS: '1',
+  REVISION_DELAY_MS: '500',
+  WINDOW_HOT_HOURS: '0.0015',
+  ARCHIVE_DELAY_MS: '100',
+  // The reconciler is run at the end, by hand.
+  RECONCILE_INTERVAL_SECONDS: '3600',
+} as const;
+
+describe('chaos of metering', () => {
+  let redisServer: RedisServer;
+  let postgres: PostgresServer;
+  let redis: Redis;
+  let environment: Readonly<Record<string, string>>;
+  let topic: UsageTopic;
+  const recount = new UsageRecount();
+
+  before(async function () {
+    this.timeout(60_000);
+    redisServer = await RedisServer.start();
+    postgres = await PostgresServer.start();
+    redis = new Redis(redisServer.url);
+    redis.on('error', () => undefined);
+    const namespace = `chaos-${nanoid(6)}`;
+    const stores = { REDIS_URL: redisServer.url, DATABASE_URL: await postgres.createDatabase() };
+    environment = { ...stores, WEIR_NAMESPACE: namespace, ...SETTINGS };
+    topic = new UsageTopic(redis, namespace);
+  });
+  after(async () => {
+    redis?.disconnect();
+    await postgres?.stop();
+    await redisServer?.stop();
+  });
+
+  it('every accepted event counts once in windows, rows and counters, whatever is killed', async function () {
+    this.timeout(140_000);
+    const begun = Date.now();
+    const fleet = await Fleet.start(3, environment);
+    const apis = await Promise.all([ApiProcess.start(environment), ApiProcess.start(environment)]);
+    try {
+      const startedAt = Date.now();
+      const disturbances = disturb(fleet, postgres, apis, environment, startedAt + CHAOS_MS);
+      const produced = await Promise.all(
+        Array.from({ length: PRODUCERS }, (_, i) =>
+          produce({
+            urls: () => apis.map(({ url }) => url),
+            recount,
+            tenants: TENANTS,
+            customers: CUSTOMERS,
+            events: EVENTS / PRODUCERS,
+            name: `p${i}`,
+            startedAt,
+            durationMs: CHAOS_MS,
+          }),
+        ),
+      );
+      const { workers, databases } = await disturbances;
+      const producedMs = Date.now() - startedAt;
+      await fleet.replaceDead();
+      await topic.drained(30_000);
+      const views = new UsageViews(apis[0]!.url, TENANTS, CUSTOMERS);
+      await until(30_000, 'every window is closed', async () => (await views.unsettled()) === 0);
+      await topic.archived(30_000);
+      const settledMs = Date.now() - startedAt;
+      const total = (of: (each: Produced) => number) => produced.reduce((sum, each) => sum + of(each), 0);
+      const duplicates = total((each) => each.duplicates);
+      const late = total((each) => each.late);
+      expect(recount.events).to.equal(EVENTS);
+      expect([workers > 5, databases > 1, duplicates > EVENTS / 11, late > EVENTS / 11]).to.deep.equal([
+        ...[true, true, true, true],
+      ]);
+      await expectNothingLeft(redis, topic);
+
+      const range = { from: startedAt - 2_000_000, to: Date.now() + WINDOW_MS };
+      const expected = expectedWindows(recount);
+      expect(await views.windows(range)).to.deep.equal(expected);
+      const rows = await UsageRows.read(environment['DATABASE_URL']!);
+      expect(rows.stored(), 'aggregation_windows').to.deep.equal(expected);
+      expect(rows.counted(WINDOW_MS), 'usage_events').to.deep.equal(expected);
+      await expectCounters(views, recount);
+
+      // What this run is there for did happen: rows of every kind, and windows that Redis no longer has.
+      const { statuses, countedTwice, cold } = rows;
+      expect(countedTwice).to.deep.equal([]);
+      expect(statuses.get('dead')).to.equal(undefined);
+      expect(statuses.get('accepted')! + statuses.get('late')!).to.equal(EVENTS);
+      expect(statuses.get('late')).to.be.at.least(late);
+      expect(statuses.get('duplicate')).to.be.at.least(duplicates);
+      expect(cold).to.be.above(EVENTS / 50);
+      await expectNoDrift(environment);
+      process.stdout.write(
+        `      ${EVENTS} events and ${statuses.get('duplicate')} duplicates in ${total((each) => each.requests)} requests, ` +
+          `${statuses.get('late')} late (${cold} for windows that Redis no longer had); killed -9: ${workers} workers, ` +
+          `${databases} times Postgres, 1 API; produced in ${seconds(producedMs)} s, settled after ${seconds(settledMs)} s, ` +
+          `all of it ${seconds(Date.now() - begun)} s\n`,
+      );
+    } finally {
+      await fleet.close();
+      await Promise.all(apis.map((api) => api.end('SIGKILL')));
+    }
+  });
+});
+
+/**
+ * Kills a random worker, with the sinks in it, every one to two seconds; Postgres with all its processes every five
+ * seconds, for about one; and in the middle an API.
+ */
+async function disturb(
+  fleet: Fleet,
+  postgres: PostgresServer,
+  apis: ApiProcess[],
+  environment: Readonly<Record<string, string>>,
+  end: number,
+): Promise<{ workers: number; databases: number }> {
+  const begun = Date.now();
+  let workers = 0;
+  let databases = 0;
+  const killWorkers = async (): Promise<void> => {
+    for (;;) {
+      await sleep(randomInt(1000, 2000));
+      if (Date.now() > end) return;
+      const victims = fleet.alive;
+      const victim = victims[randomInt(0, Math.max(1, victims.length))];
+      if (victim === undefined) continue;
+      await victim.end('SIGKILL');
+      workers += 1;
+      void fleet.replaceDead();
+    }
+  };
+  const killPostgres = async (): Promise<void> => {
+    for (;;) {
+      await sleep(4000);
+      if (Date.now() > end) return;
+      await postgres.kill();
+      databases += 1;
+      await sleep(randomInt(500, 1500));
+      await postgres.restart();
+    }
+  };
+  const killApi = async (): Promise<void> => {
+    await sleep((end - begun) / 2);
+    await apis[1]!.end('SIGKILL');
+    await sleep(500);
+    apis[1] = await ApiProcess.start(environment);
+  };
+  await Promise.all([killWorkers(), killPostgres(), killApi()]);
+  return { workers, databases };
+}
+
+/** `tenant customer start` → figures, of all customers. */
+function expectedWindows(recount: UsageRecount): Map<string, unknown> {
+  const all = new Map<string, unknown>();
+  for (const tenant of TENANTS) {
+    for (const customer of CUSTOMERS) {
+      for (const [start, figures] of recount.windowsOf(tenant, customer, WINDOW_MS)) {
+        all.set(`${tenant} ${customer} ${start}`, figures);
+      }
+    }
+  }
+  return new Map([...all].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+async function expectCounters(views: UsageViews, recount: UsageRecount): Promise<void> {
+  const actual: Record<string, unknown> = {};
+  const expected: Record<string, unknown> = {};
+  let calls = 0;
+  for (const tenant of TENANTS) {
+    for (const customer of CUSTOMERS) {
+      const { hour, day } = await views.current(tenant, customer);
+      const key = `${tenant} ${customer}`;
+      actual[key] = [hour.figures, day.figures];
+      expected[key] = [
+        recount.slotOf(tenant, customer, HOUR_MS, hour.start),
+        recount.slotOf(tenant, customer, DAY_MS, day.start),
+      ];
+      calls += day.figures.calls;
+    }
+  }
+  expect(actual, 'counters of hour and day').to.deep.equal(expected);
+  // Midnight, UTC, alone can make it less than all.
+  if (new Date().getUTCHours() > 0) expect(calls).to.equal(EVENTS);
+}
+
+async function expectNothingLeft(redis: Redis, topic: UsageTopic): Promise<void> {
+  for (const keys of topic.all) {
+    expect(await redis.xrange(keys.dead, '-', '+')).to.deep.equal([]);
+    expect(await redis.hget(keys.head, 'dirty')).to.equal('0');
+    await until(10_000, 'the stream is trimmed', async () => (await redis.xlen(keys.stream)) <= 1);
+  }
+}
+
+/** The reconciler as an operator runs it. */
+async function expectNoDrift(environment: Readonly<Record<string, string>>): Promise<void> {
+  const path = fileURLToPath(new URL('../../consumer/reconcile/main.js', import.meta.url));
+  const child = spawn(process.execPath, [path], {
+    env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', ...environment },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let report = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (data: Buffer) => {
+      report += data.toString();
+    });
+  }
+  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+  expect([code, code === 0 ? '' : report]).to.deep.equal([0, '']);
+}
+
+function seconds(ms: number): string {
+  return (ms / 1000).toFixed(1);
+}

@@ -1,0 +1,73 @@
+import { expect } from 'chai';
+import { WeirFixture } from '../../../support/weir-fixture.js';
+import { Caller, type Problem } from './caller.js';
+import { QUICK, windowToCome } from './quick.js';
+import { iso, usage } from './usage.js';
+
+describe('contract: GET /usage/events/{eventId}', () => {
+  let weir: WeirFixture;
+  let caller: Caller;
+  before(async () => {
+    weir = await WeirFixture.start({ postgres: true, settings: QUICK });
+    caller = new Caller(weir.http);
+  });
+  after(() => weir.close());
+
+  it('traces an event to the window that counted it', async () => {
+    const start = windowToCome();
+    await caller.post(usage('traced', { eventId: 'on-time', timestamp: iso(start + 999) }));
+    const receipt = await caller.receiptWhen('on-time');
+    expect(receipt).to.include({
+      eventId: 'on-time',
+      status: 'accepted',
+      windowStart: iso(start),
+      windowRevision: 1,
+      duplicates: 0,
+      archived: true,
+    });
+  });
+
+  it('says late, and which revision counted it', async () => {
+    const start = windowToCome();
+    await caller.post(usage('late', { timestamp: iso(start) }));
+    await caller.windowWhen('late', start, 'closed', ({ status }) => status === 'closed');
+    for (const revision of [2, 3]) {
+      const eventId = `late-${revision}`;
+      await caller.post(usage('late', { eventId, timestamp: iso(start) }));
+      const wanted = { status: 'late', windowStart: iso(start), windowRevision: revision };
+      expect(await caller.receiptWhen(eventId)).to.include(wanted);
+      await caller.windowWhen('late', start, 'settled', (w) => w.revision === revision && !w.settling);
+    }
+  });
+
+  it('counts the duplicates', async () => {
+    const event = usage('again', { eventId: 'again' });
+    for (let i = 0; i < 4; i += 1) await caller.post(event);
+    const receipt = await caller.receiptWhen('again', ({ duplicates }) => duplicates === 3);
+    expect(receipt.status).to.equal('accepted');
+    await caller.counted('again', 1);
+  });
+
+  it('takes ids of 128 characters in any script', async () => {
+    for (const eventId of ['漢'.repeat(128), 'a/b c%?#:+&"\\', '💳', '__proto__', '..', '.']) {
+      await caller.post(usage('ids', { eventId }));
+      // A path segment of dots alone never arrives as one: URLs are resolved before they are sent.
+      if (/^\.+$/.test(eventId)) continue;
+      expect((await caller.receiptWhen(eventId)).eventId).to.equal(eventId);
+    }
+  });
+
+  it('answers 404 for what is not archived, and for another tenant’s event', async () => {
+    await caller.post(usage('mine', { eventId: 'mine' }));
+    await caller.receiptWhen('mine');
+    for (const answer of [
+      await caller.receipt('never-sent'),
+      await new Caller(weir.http, 'somebody-else').receipt('mine'),
+    ]) {
+      expect([answer.status, answer.body.code]).to.deep.equal([404, 'receipt_not_found']);
+      expect(answer.headers.get('content-type')).to.equal('application/problem+json');
+    }
+    const anonymous = await weir.http.get<Problem>('/usage/events/mine');
+    expect([anonymous.status, anonymous.body.code]).to.deep.equal([422, 'invalid_request']);
+  });
+});

@@ -1,0 +1,190 @@
+import { expect } from 'chai';
+import type { Archive, ArchiveBatch, JudgedEvent, RefusedEvent } from '../../../consumer/engine/archive.js';
+import { append, UNBOUNDED } from '../../../shared/append/append.js';
+import type { PartitionKeys } from '../../../shared/keys.js';
+import { decodeMetering } from '../../../shared/state/metering-codec.js';
+import { EngineFixture } from '../../support/engine-fixture.js';
+import { until } from '../../support/redis-server.js';
+import { WorkerProcess } from '../../support/worker-process.js';
+
+/** Keeps what it is given; can be away, and can refuse an event. */
+class CollectingArchive implements Archive {
+  readonly batches: ArchiveBatch[] = [];
+  away = false;
+  refuses = '';
+
+  write(batch: ArchiveBatch): Promise<readonly RefusedEvent[]> {
+    if (this.away) return Promise.reject(new Error('the archive is away'));
+    this.batches.push(batch);
+    const refused = batch.events.filter(({ message }) => message.id === this.refuses);
+    return Promise.resolve(refused.map((event) => ({ event, error: 'not in my house' })));
+  }
+
+  get events(): JudgedEvent[] {
+    return this.batches.flatMap(({ events }) => events);
+  }
+
+  get windows(): ArchiveBatch['windows'] {
+    return this.batches.flatMap(({ windows }) => windows);
+  }
+
+  /** `a late 2` */
+  get judged(): string[] {
+    return this.events
+      .filter(({ message }) => message.type === 'usage')
+      .map(({ message, judgement, revision }) => `${message.id} ${judgement} ${revision}`);
+  }
+}
+
+const NOW_DELAY = {
+  ARCHIVE_DELAY_MS: '0',
+  WINDOW_SECONDS: '1',
+  ALLOWED_LATENESS_SECONDS: '0',
+  REVISION_DELAY_MS: '50',
+};
+
+describe('the archive of a partition', () => {
+  let fixture: EngineFixture;
+  let keys: PartitionKeys;
+  beforeEach(() => {
+    fixture = new EngineFixture();
+    keys = fixture.topic.keys.partition({ topic: 'usage', index: 0 });
+  });
+  afterEach(() => fixture.close());
+
+  async function post(...batches: (readonly object[])[]): Promise<void> {
+    const texts = batches.map((batch) => batch.map((message) => JSON.stringify(message)));
+    await append(fixture.redis, keys, texts, UNBOUNDED);
+  }
+
+  function usage(id: string, timestamp = Date.now(), data: unknown = ['/e', 10, 4, 6, 'm', 1000]): object {
+    return { type: 'usage', tenant: 't', subject: 'c', id, timestamp, data };
+  }
+
+  const settled = async (archive: CollectingArchive, events: number): Promise<void> =>
+    until(5000, `${events} events are archived`, () => archive.judged.length >= events);
+
+  it('gets every message with what became of it, and the windows', async () => {
+    const archive = new CollectingArchive();
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    const start = Math.floor(Date.now() / 1000) * 1000 + 1000;
+    await post([usage('a', start), usage('b', start), usage('a', start)], [usage('bad', start, 'no data')]);
+    await until(5000, 'the window is closed', () => archive.windows.length === 1);
+    await post([usage('late', start), usage('later', start), usage('cold', start - 86_400_000 * 2)]);
+    await until(5000, 'the window is revised', () => archive.windows.length === 2);
+    expect(archive.judged).to.deep.equal([
+      'a accepted 1',
+      'b accepted 1',
+      'a duplicate 0',
+      'bad dead 0',
+      'late late 2',
+      'later late 2',
+      'cold cold 0',
+    ]);
+    const [closed, revised] = archive.windows.map(({ emission }) => emission);
+    expect([closed!.status, closed!.revision, closed!.calls, closed!.tokens]).to.deep.equal([
+      'closed',
+      1,
+      2,
+      20,
+    ]);
+    expect([revised!.status, revised!.revision, revised!.calls, revised!.late]).to.deep.equal([
+      'revised',
+      2,
+      4,
+      2,
+    ]);
+  });
+
+  it('frees the stream, the outbox and the bytes when it has them, and tells the fold', async () => {
+    const archive = new CollectingArchive();
+    archive.away = true;
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    await post([usage('a'), usage('b')]);
+    await until(5000, 'the window is emitted', async () => (await fixture.redis.xlen(keys.outbox)) >= 2);
+    await until(
+      5000,
+      'everything is folded',
+      async () => (await fixture.redis.hget(keys.head, 'folded')) === '2',
+    );
+    await new Promise((resolve) => setTimeout(resolve, 2 * 200 + 50));
+    expect(await fixture.redis.xlen(keys.stream), 'kept while the archive is away').to.equal(1);
+    archive.away = false;
+    await until(9000, 'the stream is empty', async () => (await fixture.redis.xlen(keys.stream)) === 0);
+    await until(5000, 'the outbox is empty', async () => (await fixture.redis.xlen(keys.outbox)) === 0);
+    await until(5000, 'the fold knows', async () => {
+      const text = await fixture.redis.get(keys.doc('partition'));
+      return text !== null && decodeMetering(text).archived === 1;
+    });
+    const bytes = await fixture.redis.get(keys.bytes);
+    await until(
+      5000,
+      'no byte waits',
+      async () => (await fixture.redis.hget(keys.sinks, 'archive.bytes')) === bytes,
+    );
+    expect(archive.judged).to.deep.equal(['a accepted 1', 'b accepted 1']);
+  });
+
+  it('keeps everything where there is no archive at all', async () => {
+    await fixture.worker(NOW_DELAY);
+    await post([usage('a')]);
+    await until(5000, 'it is folded', async () => (await fixture.redis.hget(keys.head, 'folded')) === '1');
+    await new Promise((resolve) => setTimeout(resolve, 2 * 200 + 50));
+    expect(await fixture.redis.xlen(keys.stream)).to.equal(1);
+  });
+
+  it('takes nothing that is younger than the delay', async () => {
+    const archive = new CollectingArchive();
+    await fixture.worker({ ...NOW_DELAY, ARCHIVE_DELAY_MS: '1500' }, undefined, undefined, archive);
+    await post([usage('a')]);
+    const appended = Date.now();
+    await settled(archive, 1);
+    expect(Date.now() - appended).to.be.at.least(1500);
+  });
+
+  it('makes a dead letter of a row that it refuses', async () => {
+    const archive = new CollectingArchive();
+    archive.refuses = 'b';
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    await post([usage('a'), usage('b'), usage('c')]);
+    await until(5000, 'a dead letter', async () => (await fixture.redis.xlen(keys.dead)) === 1);
+    const [[, fields]] = (await fixture.redis.xrange(keys.dead, '-', '+')) as [[string, string[]]];
+    expect(fields).to.include.members(['not in my house', 'row']);
+    expect(JSON.parse(fields[1]!)).to.include({ id: 'b' });
+  });
+
+  it('loses nothing, and judges the same, when its owner is killed again and again', async function () {
+    this.timeout(30_000);
+    // The first owners have no Postgres: what they judge waits. They fold steps of 7 messages, so that most end inside an entry.
+    const settings = {
+      ...fixture.environment,
+      BATCH_MESSAGES_MAX: '7',
+      WINDOW_SECONDS: '1',
+      ARCHIVE_DELAY_MS: '0',
+    };
+    const ids: string[] = [];
+    for (let round = 0; round < 4; round += 1) {
+      const worker = await WorkerProcess.start(settings);
+      for (let n = 0; n < 5; n += 1) {
+        const batch = Array.from({ length: 40 }, (_, i) => `${round}.${n}.${i}`);
+        ids.push(...batch);
+        await post(batch.map((id) => usage(id)));
+      }
+      await until(5000, 'some are folded', async () => {
+        return Number(await fixture.redis.hget(keys.head, 'folded')) > round * 200 + 20;
+      });
+      await worker.end('SIGKILL');
+    }
+    const archive = new CollectingArchive();
+    const last = {
+      BATCH_MESSAGES_MAX: '7',
+      WINDOW_SECONDS: '1',
+      ARCHIVE_DELAY_MS: '0',
+      ARCHIVE_BATCH_EVENTS_MAX: '30',
+    };
+    await fixture.worker(last, undefined, undefined, archive);
+    await until(15_000, 'all are archived', () => archive.judged.length === ids.length);
+    expect(archive.judged).to.deep.equal(ids.map((id) => `${id} accepted 1`));
+    expect(archive.batches.every(({ events }) => events.length <= 30)).to.equal(true);
+  });
+});

@@ -1,0 +1,165 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { Refusal } from '../../../api/refusal.js';
+import {
+  SummaryFold,
+  type SummaryOptions,
+  type SummaryRow,
+} from '../../../api/usage/queries/summary-fold.js';
+import { addLatency } from '../../../rules/latency-sketch.js';
+import type { UsageWindow } from '../../../shared/usage/usage-window.js';
+import { usageWindow } from './usage-windows.js';
+
+const MINUTE = 60_000;
+const options: SummaryOptions = {
+  range: { from: 0, to: 10 * MINUTE },
+  bucketMs: MINUTE,
+  windowMs: 30_000,
+  groupBy: undefined,
+  watermarkMs: 60 * MINUTE,
+  latenessMs: 10_000,
+};
+
+function rowsOf(windows: readonly UsageWindow[], more: Partial<SummaryOptions> = {}): SummaryRow[] {
+  const fold = new SummaryFold({ ...options, ...more });
+  return [...fold.take(windows), ...fold.end()];
+}
+
+describe('SummaryFold', () => {
+  it('sums windows into rows aligned to the epoch, and leaves out the empty ones', () => {
+    const windows = [
+      usageWindow(30_000, { calls: 1, tokens: 10, inputTokens: 4, outputTokens: 6 }),
+      usageWindow(60_000, { calls: 2, tokens: 20 }),
+      usageWindow(90_000, { calls: 3, tokens: 30 }),
+      usageWindow(300_000, { calls: 4, tokens: 40 }),
+    ];
+    const rows = rowsOf(windows);
+    expect(rows.map(({ start, end, calls, tokens }) => [start, end, calls, tokens])).to.deep.equal([
+      [0, 60_000, 1, 10],
+      [60_000, 120_000, 5, 50],
+      [300_000, 360_000, 4, 40],
+    ]);
+    expect(rows[0]).to.include({ inputTokens: 4, outputTokens: 6 });
+    expect(rows[0]).not.to.have.property('groups');
+  });
+
+  it('has an average of sums and percentiles of merged sketches, never an average of averages', () => {
+    const slow = new Map();
+    const fast = new Map();
+    for (let i = 0; i < 99; i++) addLatency(fast, 1000);
+    addLatency(slow, 1_000_000);
+    const fold = new SummaryFold(options);
+    fold.take([
+      usageWindow(0, { latencyCount: 99, latencySumUs: 99_000, latency: fast }),
+      usageWindow(30_000, { latencyCount: 1, latencySumUs: 1_000_000, latency: slow }),
+      usageWindow(60_000),
+    ]);
+    const [second] = fold.end();
+    const total = fold.total();
+    expect(second).to.include({ avgLatencyMs: 0, p50Ms: null, p99Ms: null });
+    expect(total.avgLatencyMs).to.equal(10.99);
+    expect(total.p50Ms).to.be.closeTo(1, 0.01);
+    expect(total.p99Ms).to.be.closeTo(1, 0.01);
+    expect(slow.size + fast.size).to.equal(2);
+  });
+
+  it('groups by endpoint or model, most calls first, equal ones by name', () => {
+    const window = usageWindow(0, {
+      byEndpoint: new Map([
+        ['/b', { calls: 1, tokens: 5 }],
+        ['__proto__', { calls: 7, tokens: 1 }],
+        ['/a', { calls: 1, tokens: 9 }],
+      ]),
+      byModel: new Map([['m', { calls: 9, tokens: 15 }]]),
+    });
+    expect(rowsOf([window, usageWindow(30_000)], { groupBy: 'endpoint' })[0]!.groups).to.deep.equal([
+      { name: '__proto__', calls: 7, tokens: 1 },
+      { name: '/a', calls: 1, tokens: 9 },
+      { name: '/b', calls: 1, tokens: 5 },
+    ]);
+    expect(rowsOf([window], { groupBy: 'model' })[0]!.groups).to.deep.equal([
+      { name: 'm', calls: 9, tokens: 15 },
+    ]);
+    // What the reader holds of a window is not what the sum changes.
+    expect(window.byEndpoint.get('/a')).to.deep.equal({ calls: 1, tokens: 9 });
+  });
+
+  it('calls a row final only when every window in it is closed and settled', () => {
+    const final = (window: UsageWindow) => rowsOf([usageWindow(0), window])[0]!.final;
+    expect(final(usageWindow(30_000))).to.equal(true);
+    expect(final(usageWindow(30_000, { status: 'revised', revision: 3 }))).to.equal(true);
+    expect(final(usageWindow(30_000, { status: 'open', revision: 0 }))).to.equal(false);
+    expect(final(usageWindow(30_000, { status: 'revised', settling: true }))).to.equal(false);
+  });
+
+  it('calls a row final only when no window that is still missing can come on time', () => {
+    const final = (watermarkMs: number, range = options.range) =>
+      rowsOf([usageWindow(0)], { watermarkMs, range })[0]!.final;
+    expect(final(69_999)).to.equal(false);
+    expect(final(70_000)).to.equal(true);
+    // The range ends in the first window of the row: the second one does not matter.
+    expect(final(39_999, { from: 0, to: 1 })).to.equal(false);
+    expect(final(40_000, { from: 0, to: 1 })).to.equal(true);
+  });
+
+  it('refuses an answer of too many groups', () => {
+    const named = (start: number) =>
+      usageWindow(start, { byModel: new Map([['m', { calls: 1, tokens: 1 }]]) });
+    const windows = [named(0), named(30_000), named(60_000), named(120_000)];
+    expect(rowsOf(windows, { groupBy: 'model', groupsMax: 3 })).to.have.length(3);
+    expect(() => rowsOf(windows, { groupBy: 'model', groupsMax: 2 }))
+      .to.throw(Refusal)
+      .with.property('code', 'range_too_large');
+    expect(rowsOf(windows, { groupsMax: 2 })).to.have.length(3);
+  });
+
+  it('refuses sums that a number cannot hold', () => {
+    const window = (start: number) => usageWindow(start, { tokens: Number.MAX_SAFE_INTEGER });
+    expect(rowsOf([window(0)])[0]!.tokens).to.equal(Number.MAX_SAFE_INTEGER);
+    expect(() => rowsOf([window(0), window(30_000)]))
+      .to.throw(Refusal)
+      .with.property('code', 'range_too_large');
+  });
+
+  it('conserves every total, whatever the rows and however the windows are handed over', () => {
+    const windowArbitrary = fc.record({
+      n: fc.integer({ min: 0, max: 500 }),
+      calls: fc.nat(1000),
+      tokens: fc.nat(1_000_000),
+      name: fc.constantFrom('a', 'b', '__proto__'),
+      us: fc.option(fc.nat(1_000_000)),
+    });
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(windowArbitrary, { selector: ({ n }) => n }),
+        fc.constantFrom(30_000, MINUTE, 60 * MINUTE, 1440 * MINUTE),
+        fc.integer({ min: 1, max: 10 }),
+        (drawn, bucketMs, pieces) => {
+          const windows = drawn
+            .sort((a, b) => a.n - b.n)
+            .map(({ n, calls, tokens, name, us }) =>
+              usageWindow(n * 30_000, {
+                ...{ calls, tokens, byModel: new Map([[name, { calls, tokens }]]) },
+                ...(us === null ? {} : { latencyCount: 1, latencySumUs: us }),
+              }),
+            );
+          const fold = new SummaryFold({ ...options, bucketMs, groupBy: 'model' });
+          const rows: SummaryRow[] = [];
+          for (let i = 0; i < windows.length; i += pieces)
+            rows.push(...fold.take(windows.slice(i, i + pieces)));
+          rows.push(...fold.end());
+          const sum = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+          const calls = sum(drawn.map((window) => window.calls));
+          const tokens = sum(drawn.map((window) => window.tokens));
+          const total = fold.total();
+          expect([total.calls, total.tokens]).to.deep.equal([calls, tokens]);
+          expect(sum(rows.map((row) => row.calls))).to.equal(calls);
+          expect(sum(total.groups!.map((group) => group.tokens))).to.equal(tokens);
+          expect(sum(rows.flatMap((row) => row.groups!.map((group) => group.tokens)))).to.equal(tokens);
+          expect(new Set(rows.map((row) => row.start)).size).to.equal(rows.length);
+          for (const row of rows) expect(row.start % bucketMs).to.equal(0);
+        },
+      ),
+    );
+  });
+});
