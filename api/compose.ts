@@ -93,7 +93,6 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     ...usageQueryResources({
       ...{ redis, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
       windowMs: config.WINDOW_SECONDS * 1000,
-      hotMs: config.WINDOW_HOT_HOURS * 3_600_000,
       latenessMs: config.ALLOWED_LATENESS_SECONDS * 1000,
     }),
     ...ruleResources({ ...shared, rules, limits: limitsIn(config), lateRollbacks, log }),

@@ -35,16 +35,24 @@ export function mergeSketch(into: LatencySketch, from: LatencySketch): void {
  * The rank is that of the sorted latencies' element `floor(q * (n - 1))`.
  */
 export function quantile(sketch: LatencySketch, q: number): number | undefined {
+  return quantiles(sketch, [q])?.[0];
+}
+
+/** Several quantiles at once, in ms; `shares` ascending. Undefined for an empty sketch. */
+export function quantiles(sketch: LatencySketch, shares: readonly number[]): number[] | undefined {
   let total = 0;
   for (const count of sketch.values()) total += count;
   if (total === 0) return undefined;
-  let before = Math.floor(q * (total - 1));
   const buckets = [...sketch.keys()].sort((a, b) => a - b);
-  for (const bucket of buckets) {
-    before -= sketch.get(bucket)!;
-    if (before < 0) return middleUs(bucket) / 1000;
+  const found: number[] = [];
+  let next = 0;
+  let upTo = sketch.get(buckets[0]!)!;
+  for (const q of shares) {
+    const rank = Math.floor(q * (total - 1));
+    while (upTo <= rank && next + 1 < buckets.length) upTo += sketch.get(buckets[++next]!)!;
+    found.push(middleUs(buckets[next]!) / 1000);
   }
-  return middleUs(buckets.at(-1)!) / 1000;
+  return found;
 }
 
 /** Equally far, in relation, from both bounds. */

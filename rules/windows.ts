@@ -55,8 +55,11 @@ export interface WindowFolded {
   readonly effects: readonly Effect[];
 }
 
-/** A window that may not leave yet, because the archive lags behind, is asked again after this many ms. */
-const EVICT_RETRY_MS = 60_000;
+/**
+ * A window that may not leave yet, because the archive lags behind, is asked again after as long as windows are
+ * kept, but within these bounds, in ms.
+ */
+const EVICT_RETRY_MS = { min: 1000, max: 60_000 } as const;
 
 const NEW_METERING: MeteringState = {
   owner: undefined,
@@ -214,7 +217,8 @@ function reopen(draft: WindowState, context: MeteringContext): Effect {
 function evict(window: WindowState, partition: MeteringState | null, context: MeteringContext): WindowFolded {
   const { tenant, customer, at, settings, names, step } = context;
   if (partition === null || window.emission > partition.archived) {
-    return { window, partition, effects: [windowTimer(window.start, at + EVICT_RETRY_MS, context)] };
+    const retryMs = Math.min(EVICT_RETRY_MS.max, Math.max(EVICT_RETRY_MS.min, settings.hotMs));
+    return { window, partition, effects: [windowTimer(window.start, at + retryMs, context)] };
   }
   const index = names.hotWindowsIndex(tenant, customer);
   return {

@@ -5,7 +5,7 @@ const UNUSUAL = /[^ !#-[\]-\ud7ff\ue000-\uffff]/;
 
 /**
  * A text as JSON; undefined when it holds U+0000 or a lone surrogate. One scan both proves an ordinary text sound
- * and spares JSON.stringify: half of its time goes into the call.
+ * and spares JSON.stringify, which takes twice as long.
  */
 export function textJson(text: string): string | undefined {
   if (!UNUSUAL.test(text)) return `"${text}"`;

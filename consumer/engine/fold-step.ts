@@ -64,6 +64,11 @@ export function foldStep(options: FoldStepOptions): StepOutcome {
 }
 
 class StepFold {
+  /**
+   * Documents that this step writes bear it, and outlive the step: it holds nothing, or each would keep its whole
+   * step in memory, that step the documents it read, and they the steps before.
+   */
+  private readonly mark = {};
   private earliestTimerMs = Infinity;
   private readonly touchedTimers = new Set<string>();
   private messages = 0;
@@ -190,7 +195,7 @@ class StepFold {
     const { processor, facts, members, check } = this.options;
     let result: ReturnType<Processor['fold']>;
     try {
-      result = processor.fold(item, this.read, facts, members, this);
+      result = processor.fold(item, this.read, facts, members, this.mark);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
       return describeError(error);

@@ -27,8 +27,10 @@ export interface FleetScheduleOptions {
 }
 
 const LOCK_TTL_MS = 15_000;
-/** After Redis could not be asked. */
+/** After Redis could not be asked, or somebody else is at it. */
 const RETRY_MS = 5000;
+/** After a task failed, if its interval is not shorter. */
+const FAILED_RETRY_MS = 60_000;
 /** Workers do not ask all at the same moment: up to this share of the interval later, and no later than this. */
 const JITTER_SHARE = 0.1;
 const JITTER_MS_MAX = 10_000;
@@ -40,8 +42,9 @@ const JITTER_MS_MAX = 10_000;
  *                    ▲                              │ held: somebody does it                             │
  *                    └──────────────────────────────┴────────────────────────────────────────────────────┘
  *
- * The time is noted before the task runs, by the clock of Redis: one that fails or kills its worker is tried again an
- * interval later, not at once by the next worker. Failures are logged; nothing here ends the process.
+ * The time is noted before the task runs, by the clock of Redis: one that kills its worker is tried again an interval
+ * later, not at once by the next worker; one that fails, a minute later. Failures are logged; nothing here ends the
+ * process.
  */
 export class FleetSchedule {
   private readonly stop = new AbortController();
@@ -91,8 +94,8 @@ export class FleetSchedule {
   }
 
   private async runTask(task: FleetTask, signal: AbortSignal): Promise<void> {
-    const { redis, keys, log } = this.options;
-    await redis.hset(keys.maintenance, task.name, await this.redisTimeMs());
+    const { log } = this.options;
+    await this.noteRun(task, 0);
     const begunAt = performance.now();
     try {
       const figures = await task.run(signal);
@@ -101,8 +104,15 @@ export class FleetSchedule {
       if (this.stop.signal.aborted) return;
       const passes = isTransient(error) || isPostgresTransient(error) || signal.aborted;
       const level = passes ? 'warn' : 'error';
-      log[level]({ err: error, task: task.name }, 'maintenance failed; it is tried again an interval later');
+      log[level]({ err: error, task: task.name }, 'maintenance failed; it will be tried again');
+      await this.noteRun(task, Math.max(0, task.intervalMs - FAILED_RETRY_MS));
     }
+  }
+
+  /** @param agoMs how long ago it shall count as done */
+  private async noteRun(task: FleetTask, agoMs: number): Promise<void> {
+    const { redis, keys } = this.options;
+    await redis.hset(keys.maintenance, task.name, (await this.redisTimeMs()) - agoMs);
   }
 
   /** In how many ms the fleet should do the task; 0 or less: now. */

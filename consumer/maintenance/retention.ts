@@ -1,5 +1,4 @@
 import type pg from 'pg';
-import { isPostgresTransient } from '../../shared/postgres/errors.js';
 import type { FleetTask } from './fleet-schedule.js';
 
 /**
@@ -9,8 +8,6 @@ import type { FleetTask } from './fleet-schedule.js';
 export const RETENTION_SINK = 'retention';
 
 const INTERVAL_MS = 3_600_000;
-/** A query that reads usage_events holds up the dropping of a partition, which then fails after 2 s. */
-const TRIES = 5;
 
 /**
  * A day is dropped when all of it is a day older than the retention: an event may be as old as the retention when it
@@ -31,21 +28,17 @@ WITH dropped AS (
 )
 SELECT partitions FROM dropped`;
 
-/** Drops raw usage events that are older than the retention, in whole days. Windows are kept for ever. */
+/**
+ * Drops raw usage events that are older than the retention, in whole days. Windows are kept for ever. Fails where a
+ * long query on usage_events holds it up for 2 s, because all other queries wait behind it: the next try may do better.
+ */
 export function retention(pool: pg.Pool, retentionDays: number): FleetTask {
   return {
     name: 'retention',
     intervalMs: INTERVAL_MS,
-    async run(signal) {
-      for (let tries = 1; ; tries += 1) {
-        signal.throwIfAborted();
-        try {
-          const { rows } = await pool.query<{ partitions: number }>(DROP, [retentionDays]);
-          return { droppedPartitions: rows[0]?.partitions ?? 0 };
-        } catch (error) {
-          if (tries === TRIES || !isPostgresTransient(error)) throw error;
-        }
-      }
+    async run() {
+      const { rows } = await pool.query<{ partitions: number }>(DROP, [retentionDays]);
+      return { droppedPartitions: rows[0]?.partitions ?? 0 };
     },
   };
 }

@@ -7,8 +7,8 @@ import type { Lifecycle } from '../../shared/lifecycle.js';
 import type { DistributedLock } from '../../shared/lock/distributed-lock.js';
 import type { Logger } from '../../shared/logging.js';
 import { ReconciliationMetrics } from '../../shared/reconciliation/reconciliation-metrics.js';
+import { windowSettings } from '../../shared/window-settings.js';
 import { reconcileTask } from '../reconcile/reconcile-task.js';
-import { windowTimes } from '../reconcile/window-times.js';
 import { FleetSchedule } from './fleet-schedule.js';
 import { partitionsAhead } from './partitions-ahead.js';
 import { retention } from './retention.js';
@@ -17,8 +17,8 @@ export interface MaintenanceOptions {
   /** Its commands fail while Redis is away. */
   readonly redis: Redis;
   readonly keys: Keys;
-  /** Of the role weir_sink. One connection is in use while a task runs. */
-  readonly pool: pg.Pool;
+  /** Of the role weir_sink; one connection is in use while a task runs. Nothing begins before the schema is ready. */
+  readonly database: { readonly pool: pg.Pool; readonly ready: Promise<void> };
   readonly lock: DistributedLock;
   readonly log: Logger;
   readonly metrics: { readonly registry: Registry };
@@ -28,17 +28,19 @@ export interface MaintenanceOptions {
 
 /** What must be done once in a fleet: partitions of the coming days, retention, reconciliation. Until the worker ends. */
 export function startMaintenance(options: MaintenanceOptions): void {
-  const { redis, keys, pool, lock, log, metrics, config, lifecycle } = options;
+  const { redis, keys, database, lock, log, metrics, config, lifecycle } = options;
+  const { pool, ready } = database;
   new ReconciliationMetrics(metrics.registry, redis, keys);
   const schedule = new FleetSchedule({ redis, keys, lock, log });
   lifecycle.onClose('maintenance', () => schedule.close());
-  schedule.start([
+  const tasks = [
     partitionsAhead(pool),
     retention(pool, config.EVENTS_RETENTION_DAYS),
     reconcileTask({
       ...{ redis, keys, pool, log },
-      times: windowTimes(config),
+      times: windowSettings(config),
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
     }),
-  ]);
+  ];
+  void ready.then(() => schedule.start(tasks));
 }

@@ -6,12 +6,12 @@ import type { Difference } from '../../shared/reconciliation/reconciliation.js';
 import { compareEntryIds } from '../engine/head.js';
 import {
   type ArchiveState,
-  msOf,
   positionOf,
   readArchiveState,
   type Snapshot,
   withSnapshot,
 } from './archive-snapshot.js';
+import { type FoldProgress, hasAllOf, readFoldProgress } from './fold-progress.js';
 import { type HotWindow, readHotWindows } from './hot-windows.js';
 import { acceptedFrom, type Claim, type Recounted, recount } from './recount.js';
 import { NOWHERE, type WindowKey } from './window-key.js';
@@ -75,8 +75,8 @@ export interface Sides {
  * its own `asOf`.
  *
  * That a row is right as of its `asOf` does not say that it is up to date. So events after it are counted too: those
- * the archive's position has passed by so much that they should have closed or revised the window are `overdue`. The
- * emission precedes the verdicts on all that is folded after it in the outbox, so this needs no clock.
+ * that by the partition's own time must have closed or revised the window are `overdue`, if the archive has all that
+ * the fold had said up to that time (see fold-progress.ts). This needs no clock of ours either.
  */
 export class WindowComparison {
   private patienceMs: number;
@@ -91,74 +91,100 @@ export class WindowComparison {
     const hot = sides.hot
       ? await readHotWindows(redis, keys, windows)
       : windows.map((): HotWindow => ({ kind: 'none' }));
-    await this.waitForArchive(windows, hot);
+    const progress = await this.readProgress(windows);
+    await this.waitForArchive({ windows, hot, progress });
     return withSnapshot(this.options, async (snapshot) => {
       const archive = await readArchiveState(snapshot);
       const rows = sides.closed ? await readRows(snapshot, windows) : [];
       const states = windows.map((key, i): WindowState => ({ key, hot: hot[i]!, row: rows[i] }));
-      return this.compareStates(snapshot, archive, states, sides);
+      const due = (key: WindowKey): number => this.overdueBefore(key, archive, progress);
+      return compareStates(snapshot, archive, { states, sides, due });
     });
   }
 
-  /** Until the archive has the last event of every document, or the patience is used up. */
-  private async waitForArchive(windows: readonly WindowKey[], hot: readonly HotWindow[]): Promise<void> {
+  private async readProgress(windows: readonly WindowKey[]): Promise<Progress> {
+    const { redis, keys } = this.options;
+    const partitions = [...new Set(windows.map(({ partition }) => partition))];
+    return new Map(
+      await Promise.all(
+        partitions.map(async (each) => [each, await readFoldProgress(redis, keys, each)] as const),
+      ),
+    );
+  }
+
+  /** Until the archive has all that was found in Redis, or the patience is used up. */
+  private async waitForArchive({ windows, hot, progress }: Found): Promise<void> {
     const begunAt = performance.now();
-    const ahead = (archive: ArchiveState): boolean =>
-      windows.some((key, i) => isAhead(hot[i]!, positionOf(archive, key.partition)));
-    if (!hot.some(({ kind }) => kind === 'window')) return;
+    const isThere = (archive: ArchiveState): boolean =>
+      [...progress].every(([partition, each]) => hasAllOf(archive, partition, each)) &&
+      !windows.some((key, i) => isAhead(hot[i]!, positionOf(archive, key.partition)));
     while (performance.now() - begunAt < this.patienceMs) {
-      if (!ahead(await withSnapshot(this.options, readArchiveState))) break;
+      if (isThere(await withSnapshot(this.options, readArchiveState))) break;
       await sleep(ARCHIVE_POLL_MS);
     }
     this.patienceMs -= performance.now() - begunAt;
   }
 
-  private async compareStates(
-    snapshot: Snapshot,
-    archive: ArchiveState,
-    states: readonly WindowState[],
-    sides: Sides,
-  ): Promise<Compared[]> {
-    const claims: Claim[] = [];
-    const claim = (made: Claim): number => claims.push(made) - 1;
-    const claimed = states.map((state) => {
-      const { key, hot, row } = state;
-      const position = positionOf(archive, key.partition);
-      const outside = acceptedFrom(key.start) < archive.droppedBefore;
-      const comparable = hot.kind === 'window' && !isAhead(hot, position);
-      return {
-        ...{ ...state, outside, pending: !outside && (hot.kind === 'newer' || isAhead(hot, position)) },
-        hotClaim: comparable && !outside ? claim(claimOf(key, hot, 0)) : undefined,
-        rowClaim:
-          sides.closed && !outside
-            ? claim(claimOf(key, row, this.overdueBefore(key, msOf(position))))
-            : undefined,
-      };
-    });
-    const raw = await recount(snapshot, claims);
-    const of = (n: number | undefined): Recounted | undefined => (n === undefined ? undefined : raw[n]);
-    return claimed.map(({ key, hot, row, outside, pending, hotClaim, rowClaim }) => {
-      const found = [
-        ...(outside ? [] : hotDifferences(key, hot, of(hotClaim))),
-        ...rowDifferences(key, row, of(rowClaim)),
-      ];
-      const compared = hotClaim !== undefined || (row !== undefined && !outside) || found.length > 0;
-      return { key, compared, pending, outside, differences: found };
-    });
-  }
-
-  /** Events of the window accepted before this should be in its row, ms; 0: it need not be closed yet. */
-  private overdueBefore({ start }: WindowKey, positionMs: number): number {
+  /** Events of the window accepted before this should be in its row, ms; 0: none need be. */
+  private overdueBefore({ start, partition }: WindowKey, archive: ArchiveState, progress: Progress): number {
     const { windowMs, latenessMs, revisionDelayMs } = this.options.times;
-    const isClosed = start + windowMs + latenessMs + SLACK_MS < positionMs;
-    return isClosed ? positionMs - revisionDelayMs - SLACK_MS : 0;
+    const folded = progress.get(partition)!;
+    const isClosed = start + windowMs + latenessMs + SLACK_MS < folded.at;
+    return isClosed && hasAllOf(archive, partition, folded) ? folded.at - revisionDelayMs - SLACK_MS : 0;
   }
+}
+
+/** By partition. */
+type Progress = ReadonlyMap<number, FoldProgress>;
+
+/** What Redis says, in the order of the windows. */
+interface Found {
+  readonly windows: readonly WindowKey[];
+  readonly hot: readonly HotWindow[];
+  readonly progress: Progress;
 }
 
 interface WindowState {
   readonly key: WindowKey;
   readonly hot: HotWindow;
   readonly row: WindowRow | undefined;
+}
+
+interface Comparable {
+  readonly states: readonly WindowState[];
+  readonly sides: Sides;
+  /** Events of a window accepted before this are overdue if its row does not count them, ms. */
+  readonly due: (key: WindowKey) => number;
+}
+
+async function compareStates(
+  snapshot: Snapshot,
+  archive: ArchiveState,
+  { states, sides, due }: Comparable,
+): Promise<Compared[]> {
+  const claims: Claim[] = [];
+  const claimed = states.map((state) => {
+    const { key, hot, row } = state;
+    const outside = acceptedFrom(key.start) < archive.droppedBefore;
+    const ahead = isAhead(hot, positionOf(archive, key.partition));
+    const rowClaim = sides.closed && !outside ? claimOf(key, row, due(key)) : undefined;
+    const hotClaim = hot.kind === 'window' && !ahead && !outside ? claimOf(key, hot, 0) : undefined;
+    const rowAt = rowClaim !== undefined && isWorthAsking(rowClaim) ? claims.push(rowClaim) - 1 : undefined;
+    // A closed window at rest says the same in both places: asked once.
+    const isSame = rowAt !== undefined && hotClaim !== undefined && isSameQuestion(hotClaim, rowClaim!);
+    const hotAt = isSame ? rowAt : hotClaim && claims.push(hotClaim) - 1;
+    return { ...state, outside, pending: !outside && (hot.kind === 'newer' || ahead), hotAt, rowAt };
+  });
+  const raw = await recount(snapshot, claims);
+  const of = (n: number | undefined): Recounted | undefined => (n === undefined ? undefined : raw[n]);
+  return claimed.map(({ key, hot, row, outside, pending, hotAt, rowAt }) => {
+    const found = [
+      ...(outside ? [] : hotDifferences(key, hot, of(hotAt))),
+      ...rowDifferences(key, row, of(rowAt)),
+    ];
+    const compared = hotAt !== undefined || (row !== undefined && !outside) || found.length > 0;
+    return { key, compared, pending, outside, differences: found };
+  });
 }
 
 function isAhead(hot: HotWindow, position: string): boolean {
@@ -173,10 +199,24 @@ function claimOf(
 ): Claim {
   const { asOf, sums } = made ?? { asOf: NOWHERE, sums: NO_SUMS };
   return {
-    ...{ key, asOf, overdueBefore },
+    ...{ key, asOf, calls: sums.calls, overdueBefore },
     endpoints: ownNames(sums.endpoints),
     models: ownNames(sums.models),
   };
+}
+
+/** Where there is no window, and none need be, there is nothing to learn. */
+function isWorthAsking({ asOf, overdueBefore }: Claim): boolean {
+  return asOf !== NOWHERE || overdueBefore > 0;
+}
+
+/** What is overdue is only asked of the second. */
+function isSameQuestion(one: Claim, other: Claim): boolean {
+  const { entry, index } = one.asOf;
+  const isSameList = (a: readonly string[], b: readonly string[]): boolean =>
+    a.length === b.length && new Set([...a, ...b]).size === a.length;
+  const isSamePlace = entry === other.asOf.entry && index === other.asOf.index;
+  return isSamePlace && isSameList(one.endpoints, other.endpoints) && isSameList(one.models, other.models);
 }
 
 function hotDifferences(key: WindowKey, hot: HotWindow, raw: Recounted | undefined): Difference[] {

@@ -10,9 +10,10 @@ interface FoundRow {
   readonly start: Date;
 }
 
-/** A window, and when its last event within the span was accepted, ms. */
+/** A window, how many events of it are in the span, and when the last of them was accepted, ms. */
 export interface TouchedWindow {
   readonly key: WindowKey;
+  readonly events: number;
   readonly lastMs: number;
 }
 
@@ -39,9 +40,9 @@ export interface TouchedLimits {
 /** A range of the primary key of usage_events, whose first column is accepted_at. */
 const TOUCHED = `
 SELECT e.tenant_id AS tenant, coalesce(c.external_id, '#' || e.customer_id) AS customer, e.customer_id, e.partition,
-  e.window_start AS start, e.last, e.scanned, e.reached
+  e.window_start AS start, e.events, e.last, e.scanned, e.reached
 FROM (
-  SELECT tenant_id, customer_id, partition, window_start, max(accepted_at) AS last,
+  SELECT tenant_id, customer_id, partition, window_start, count(*) AS events, max(accepted_at) AS last,
     sum(count(*)) OVER () AS scanned, max(max(accepted_at)) OVER () AS reached
   FROM (
     SELECT tenant_id, customer_id, partition, window_start, accepted_at
@@ -61,13 +62,10 @@ export async function findTouched(
   { fromMs, toMs }: Span,
   { rowsMax, windowsMax }: TouchedLimits,
 ): Promise<Touched> {
-  const rows = await snapshot.query<FoundRow & { last: Date; scanned: string; reached: Date }>(TOUCHED, [
-    new Date(fromMs),
-    new Date(toMs),
-    rowsMax,
-    windowsMax,
-  ]);
-  const windows = rows.map((row) => ({ key: keyOf(row), lastMs: row.last.getTime() }));
+  const rows = await snapshot.query<
+    FoundRow & { events: number; last: Date; scanned: string; reached: Date }
+  >(TOUCHED, [new Date(fromMs), new Date(toMs), rowsMax, windowsMax]);
+  const windows = rows.map((row) => ({ key: keyOf(row), events: row.events, lastMs: row.last.getTime() }));
   // What was cut off may lie within the same ms.
   let reachedMs = toMs;
   if (Number(rows[0]?.scanned ?? 0) >= rowsMax) reachedMs = rows[0]!.reached.getTime() - 1;
@@ -102,6 +100,15 @@ export async function findRows(
   ]);
   const last = rows.at(-1);
   return { windows: rows.map(keyOf), last: last && { start: last.start, id: last.id } };
+}
+
+/** The next partition that has windows; undefined: there is none. Served by aggregation_windows_recent. */
+export async function nextPartition(snapshot: Snapshot, after: number): Promise<number | undefined> {
+  const [row] = await snapshot.query<{ next: number | null }>(
+    'SELECT min(partition) AS next FROM aggregation_windows WHERE partition > $1',
+    [after],
+  );
+  return row?.next ?? undefined;
 }
 
 /** As TOUCHED, only windows without a row: their unique index is asked for each. */

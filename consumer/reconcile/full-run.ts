@@ -1,7 +1,14 @@
 import type { Difference, Reconciliation } from '../../shared/reconciliation/reconciliation.js';
-import { readArchiveState, withSnapshot } from './archive-snapshot.js';
+import { withSnapshot } from './archive-snapshot.js';
 import { type CompareOptions, WindowComparison } from './compare-windows.js';
-import { findRows, findWithoutRow, nextAcceptedMs, type RowCursor, withCustomerIds } from './find-windows.js';
+import {
+  findRows,
+  findWithoutRow,
+  nextAcceptedMs,
+  nextPartition,
+  type RowCursor,
+  withCustomerIds,
+} from './find-windows.js';
 import { scanHotWindows } from './hot-windows.js';
 import { acceptedFrom } from './recount.js';
 import { Tally } from './tally.js';
@@ -45,8 +52,10 @@ export async function reconcileAll(options: FullOptions): Promise<Reconciliation
 }
 
 async function* closedWindows(options: FullOptions): AsyncGenerator<readonly WindowKey[]> {
-  const { positions } = await withSnapshot(options, readArchiveState);
-  for (const partition of positions.keys()) {
+  for (let partition = -1; ; ) {
+    const next = await withSnapshot(options, (snapshot) => nextPartition(snapshot, partition));
+    if (next === undefined) return;
+    partition = next;
     // Greater than (start, id): no id is 0.
     let after: RowCursor | undefined = { start: new Date(options.sinceMs), id: 0 };
     while (after !== undefined) {

@@ -16,6 +16,8 @@ export interface Verified {
 export interface PartitionSpan extends Span {
   readonly partition: number;
   readonly position: ArchivePosition;
+  /** What is after this ms is new; what is before is looked at again. */
+  readonly knownMs: number;
 }
 
 /** Spans that overlap: one range of usage_events serves them all. */
@@ -65,11 +67,11 @@ function spanOf(
   { stream, outbox }: ArchivePosition,
   before: Verified | undefined,
   { overlapMs, firstLookMs, spanMsMax }: SpanLimits,
-): Span | undefined {
+): (Span & { readonly knownMs: number }) | undefined {
   const positionMs = msOf(stream);
   if (before?.calm && before.stream === stream && before.outbox === outbox) return undefined;
   // A Redis that began anew, or a database that was restored, may be behind what was verified.
-  const knownMs = Math.min(before?.ms ?? positionMs - firstLookMs, positionMs);
+  const knownMs = Math.max(0, Math.min(before?.ms ?? positionMs - firstLookMs, positionMs));
   const fromMs = Math.max(0, knownMs - overlapMs);
-  return { fromMs, toMs: Math.min(positionMs, knownMs + spanMsMax) };
+  return { fromMs, knownMs, toMs: Math.min(positionMs, knownMs + spanMsMax) };
 }

@@ -39,8 +39,8 @@ export function reconcileTask(options: ReconcileTaskOptions): FleetTask {
       signal.throwIfAborted();
       await writeReconciliation(redis, keys, result);
       await writeState(redis, keys, state);
-      const { comparedWindows, pending, drifted } = result;
-      return { comparedWindows, pending, drifted };
+      const { comparedWindows, pending, leftOut, drifted } = result;
+      return { comparedWindows, pending, leftOut, drifted };
     },
   };
 }

@@ -8,6 +8,8 @@ import { NO_SUMS, type WindowSums } from './window-sums.js';
 export interface Claim {
   readonly key: WindowKey;
   readonly asOf: Place;
+  /** How many events it says there are. */
+  readonly calls: number;
   /** Names that are to be counted by themselves; all others are `__other__`. */
   readonly endpoints: readonly string[];
   readonly models: readonly string[];
@@ -72,9 +74,25 @@ interface RecountRow {
   readonly overdue: number;
 }
 
+/** Events that one statement adds up, about: a second's work. */
+const EVENTS_PER_STATEMENT = 500_000;
+
 /** Adds up the raw events of each claim. @returns in the order of the claims */
 export async function recount(snapshot: Snapshot, claims: readonly Claim[]): Promise<Recounted[]> {
-  if (claims.length === 0) return [];
+  const recounted: Recounted[] = [];
+  for (let begin = 0; begin < claims.length; ) {
+    let end = begin + 1;
+    let events = claims[begin]!.calls;
+    for (; end < claims.length && events + claims[end]!.calls <= EVENTS_PER_STATEMENT; end += 1) {
+      events += claims[end]!.calls;
+    }
+    recounted.push(...(await recountTogether(snapshot, claims.slice(begin, end))));
+    begin = end;
+  }
+  return recounted;
+}
+
+async function recountTogether(snapshot: Snapshot, claims: readonly Claim[]): Promise<Recounted[]> {
   const rows = await snapshot.query<RecountRow>(RECOUNT, [
     JSON.stringify(claims.map(parameters)),
     new Date(acceptedFrom(Math.min(...claims.map(({ key }) => key.start)))),

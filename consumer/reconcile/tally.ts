@@ -38,12 +38,16 @@ export class Tally {
     return [...this.driftedKeys.values()];
   }
 
-  /** @param alsoDrifted windows found before that could not be looked at again */
-  result(alsoDrifted = 0): Reconciliation {
+  /**
+   * @param leftOut windows that there was no time for
+   * @param alsoDrifted windows found before that could not be looked at again
+   */
+  result(leftOut = 0, alsoDrifted = 0): Reconciliation {
     return {
       at: this.begunAt.toISOString(),
       comparedWindows: this.comparedWindows,
       pending: this.pendingWindows,
+      leftOut,
       outside: this.outside,
       drifted: this.driftedKeys.size + alsoDrifted,
       drift: this.shown,

@@ -14,7 +14,7 @@ import {
 import type { CorrectionSettings } from './postgres/cold-windows.js';
 import { CustomerIds, Customers } from './postgres/customers.js';
 import { isStale } from './postgres/sql-state.js';
-import { inTransaction } from './postgres/transaction.js';
+import { Transactions } from './postgres/transaction.js';
 import { UsageDays } from './postgres/usage-days.js';
 import { isOnlyTrace, type UsageRow, UsageRowReader } from './postgres/usage-row.js';
 import type { WindowRow } from './postgres/window-rows.js';
@@ -48,6 +48,8 @@ export interface PostgresArchiveOptions {
   readonly log: Logger;
   readonly metrics: ArchiveMetrics;
   readonly customersMax?: number;
+  /** The longest that one statement may take. */
+  readonly statementMsMax?: number;
 }
 
 /**
@@ -59,13 +61,15 @@ export interface PostgresArchiveOptions {
  */
 export class PostgresArchive implements Archive {
   readonly name = ARCHIVE;
+  private readonly transactions: Transactions;
   private readonly ids: CustomerIds;
   private readonly days: UsageDays;
 
   constructor(private readonly options: PostgresArchiveOptions) {
-    const { pool, customersMax = CUSTOMERS_MAX } = options;
-    this.ids = new CustomerIds(pool, customersMax);
-    this.days = new UsageDays(pool);
+    const { pool, customersMax = CUSTOMERS_MAX, statementMsMax } = options;
+    this.transactions = new Transactions(pool, statementMsMax);
+    this.ids = new CustomerIds(this.transactions, customersMax);
+    this.days = new UsageDays(this.transactions);
   }
 
   async write(batch: ArchiveBatch): Promise<readonly RefusedEvent[]> {
@@ -114,13 +118,13 @@ export class PostgresArchive implements Archive {
   }
 
   private async store(prepared: PreparedBatch, customers: Customers): Promise<Written> {
-    const { pool, settings } = this.options;
+    const { settings } = this.options;
     const barred = new Map<UsageRow, string>();
     for (let isFresh = false; ; ) {
       try {
         await this.days.ensure(prepared.rows.map(({ acceptedAt }) => acceptedAt));
         await this.ids.resolve(customers.all());
-        return await inTransaction(pool, (tx) => storeBatch(tx, prepared, { settings, barred, isFresh }));
+        return await this.transactions.run((tx) => storeBatch(tx, prepared, { settings, barred, isFresh }));
       } catch (error) {
         // Every turn bars an event or is the one that forgets.
         if (error instanceof CorrectionRefused) {

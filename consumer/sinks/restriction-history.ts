@@ -3,7 +3,7 @@ import type { Logger } from '../../shared/logging.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
 import { insertBisecting } from './postgres/bisect.js';
-import { inTransaction, type Transaction } from './postgres/transaction.js';
+import { type Transaction, Transactions } from './postgres/transaction.js';
 
 /** The primary key is the place in the outbox: what comes again is there already. */
 const INSERT = `INSERT INTO restriction_changes (stream, outbox_id, tenant_id, subject, type, body, happened_at)
@@ -25,14 +25,18 @@ export class RestrictionHistory implements Sink {
   readonly name = 'restriction-history';
   readonly topic = 'events';
 
+  private readonly transactions: Transactions;
+
+  /** @param pool of the role weir_sink */
   constructor(
-    /** Of the role weir_sink. */
-    private readonly pool: pg.Pool,
+    pool: pg.Pool,
     private readonly log: Logger,
-  ) {}
+  ) {
+    this.transactions = new Transactions(pool);
+  }
 
   async write(partition: string, entries: readonly OutboxEntry[]): Promise<void> {
-    const refusals = await inTransaction(this.pool, (tx) =>
+    const refusals = await this.transactions.run((tx) =>
       insertBisecting(tx, entries, (some) => insert(tx, partition, some)),
     );
     for (const { item, error } of refusals) {

@@ -4,15 +4,17 @@ import type { Redis } from 'ioredis';
 import { append, UNBOUNDED } from '../../shared/append/append.js';
 import type { Keys } from '../../shared/keys.js';
 import type { Message } from '../../shared/messages/message.js';
-import { DEFAULT_TENANT, partitionOf } from '../../shared/topics.js';
+import { DEFAULT_TENANT, partitionOf, type Topic } from '../../shared/topics.js';
 
 export const PARTITIONS = 8;
 const WRITES_IN_FLIGHT_MAX = 200;
 const POLL_MS = 5;
 
 export interface Events {
+  /** Default: `events`. */
+  readonly topic?: Topic;
   readonly count: number;
-  readonly at: (index: number) => Pick<Message, 'type' | 'subject' | 'data'>;
+  readonly at: (index: number) => Omit<Message, 'id'>;
   /** Messages per record batch. */
   readonly messagesPerEntry: number;
 }
@@ -21,20 +23,20 @@ export interface Events {
 export async function fillStreams(
   redis: Redis,
   keys: Keys,
-  { count, at, messagesPerEntry }: Events,
+  { topic = 'events', count, at, messagesPerEntry }: Events,
 ): Promise<void> {
   const waiting: string[][] = Array.from({ length: PARTITIONS }, () => []);
   let writes: Promise<unknown>[] = [];
   const send = (index: number): void => {
     if (waiting[index]!.length === 0) return;
-    writes.push(append(redis, keys.partition({ topic: 'events', index }), [waiting[index]!], UNBOUNDED));
+    writes.push(append(redis, keys.partition({ topic, index }), [waiting[index]!], UNBOUNDED));
     waiting[index] = [];
   };
   for (let i = 0; i < count; i += 1) {
     const event = at(i);
-    const partition = partitionOf(DEFAULT_TENANT, event.subject, PARTITIONS);
+    const partition = partitionOf(event.tenant ?? DEFAULT_TENANT, event.subject, PARTITIONS);
     const batch = waiting[partition]!;
-    batch.push(JSON.stringify({ ...event, id: randomUUID(), request: 'bench' }));
+    batch.push(JSON.stringify({ ...event, id: randomUUID() }));
     if (batch.length === messagesPerEntry) send(partition);
     if (writes.length < WRITES_IN_FLIGHT_MAX) continue;
     await Promise.all(writes);
@@ -45,13 +47,27 @@ export async function fillStreams(
 }
 
 /** Messages that workers have folded, over all partitions. */
-export async function foldedMessages(redis: Redis, keys: Keys): Promise<number> {
+export async function foldedMessages(redis: Redis, keys: Keys, topic: Topic = 'events'): Promise<number> {
   const counts = await Promise.all(
     Array.from({ length: PARTITIONS }, (_, index) =>
-      redis.hget(keys.partition({ topic: 'events', index }).head, 'folded'),
+      redis.hget(keys.partition({ topic, index }).head, 'folded'),
     ),
   );
-  return counts.reduce((sum, folded) => sum + Number(folded ?? 0), 0);
+  return sum(counts);
+}
+
+/** Messages that no worker has folded yet, over all partitions. */
+export async function backlog(redis: Redis, keys: Keys, topic: Topic): Promise<number> {
+  const appended = await Promise.all(
+    Array.from({ length: PARTITIONS }, (_, index) =>
+      redis.get(keys.partition({ topic, index }).appended),
+    ),
+  );
+  return sum(appended) - (await foldedMessages(redis, keys, topic));
+}
+
+function sum(counts: readonly (string | null)[]): number {
+  return counts.reduce((total, count) => total + Number(count ?? 0), 0);
 }
 
 /** Watches `progress` until it reaches `total`. @throws after `deadlineMs` */

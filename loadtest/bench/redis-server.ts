@@ -61,7 +61,20 @@ async function whenAnswering(url: string): Promise<string> {
   }
 }
 
-async function freePort(): Promise<number> {
+/**
+ * Empties Redis, and its append-only file with it: that would otherwise grow by what every round writes.
+ */
+export async function emptyRedis(redis: Redis): Promise<void> {
+  await redis.flushall();
+  await redis.bgrewriteaof();
+  const deadline = performance.now() + ANSWER_MS_MAX;
+  while (/aof_rewrite_(in_progress|scheduled):1/.test(await redis.info('persistence'))) {
+    if (performance.now() > deadline) throw new Error('redis-server does not rewrite its append-only file');
+    await sleep(10);
+  }
+}
+
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
   const address = server.address();

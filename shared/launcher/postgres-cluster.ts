@@ -52,17 +52,9 @@ export async function createCluster(
     'initdb',
     [
       ...['-D', '.', '--username', ownerName, '--pwfile', `../${basename(passwordFile)}`],
-      ...[
-        '--encoding',
-        'UTF8',
-        '--locale',
-        'C',
-        '--locale-provider',
-        'builtin',
-        '--builtin-locale',
-        'C.UTF-8',
-      ],
-      ...['--auth', 'scram-sha-256', '--no-instructions', ...(sync ? [] : ['--no-sync'])],
+      ...['--encoding', 'UTF8', '--locale', 'C', '--locale-provider', 'builtin'],
+      ...['--builtin-locale', 'C.UTF-8', '--auth', 'scram-sha-256', '--no-instructions'],
+      ...(sync ? [] : ['--no-sync']),
     ],
     { ...owner, cwd: data, env: environment(bin), detached: true, stdio: ['ignore', 'ignore', 'pipe'] },
   );

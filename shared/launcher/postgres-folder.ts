@@ -55,13 +55,17 @@ export async function prepareCluster(
   const password = randomBytes(24).toString('base64url');
   await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
   const reachable = owner === undefined || canPass(folder, owner);
-  const data = reachable ? link : join(systemFolder, `data-${randomBytes(6).toString('hex')}`);
+  const data = reachable ? link : join(systemFolder(), `data-${randomBytes(6).toString('hex')}`);
   // A cluster under its final name is complete: a launcher may be killed in between. Then its initdb still writes for a
   // moment, hence a new name each time.
   await removeUnfinished(folder);
   const unfinished = `${data}${unfinishedMark}${randomBytes(4).toString('hex')}`;
-  await createCluster({ ...programs, data: unfinished }, { password, sync: true, ...running });
-  await rename(unfinished, data);
+  try {
+    await createCluster({ ...programs, data: unfinished }, { password, sync: true, ...running });
+    await rename(unfinished, data);
+  } finally {
+    await rm(unfinished, { recursive: true, force: true });
+  }
   if (!reachable) {
     // One whose target is gone may be in the way.
     await rm(link, { force: true });

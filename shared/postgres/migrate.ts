@@ -80,6 +80,7 @@ async function bringUp(client: pg.Client, url: string, log: Logger, folder: stri
     migrationsSchema: 'weir_private',
     createMigrationsSchema: true,
     migrationsTable: 'migrations',
+    singleTransaction: true,
     // We hold a lock of our own that covers the roles too, and can be waited for.
     noLock: true,
     logger: {

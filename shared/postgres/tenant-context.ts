@@ -30,7 +30,7 @@ export class TenantRequired extends Error {
  * Runs `work`, and all it awaits, for one tenant.
  * @throws TenantRequired when the name is none, or another tenant's work is under way: one call serves one tenant
  */
-export function withTenant<T>(tenant: string, work: () => Promise<T>): Promise<T> {
+export async function withTenant<T>(tenant: string, work: () => Promise<T>): Promise<T> {
   if (!TENANT.test(tenant)) throw new TenantRequired('not the name of a tenant');
   const present = context.getStore();
   if (present !== undefined && present !== tenant) {

@@ -13,8 +13,12 @@ const BEGIN = 'START TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY';
  */
 const SET_TENANT = `SELECT set_config('weir.tenant', $1, true), set_config('weir.tenant_proof', $2, true)`;
 
-/** The plan was made before a migration changed its columns, or is gone: only a new connection forgets it. */
-const STALE_STATEMENT = new Set(['0A000', '26000']);
+/**
+ * After such an error the connection is closed. `0A`, `26`: a prepared statement was made before a migration changed
+ * its columns, or is gone. `42`: a query that is wrong or asks for what it may not have; code of ours has none, and
+ * what somebody else's has set in the session (search_path, row_security) must not meet the next tenant.
+ */
+const UNFIT_AFTER = /^(0A|26|42)/;
 
 /** What weir_current_tenant() in the database computes too. Who has the key may be any tenant. */
 export function tenantProof(tenant: string, tenantKey: string): string {
@@ -71,7 +75,7 @@ export class TenantDriver implements Driver {
 /** A connection for the time of one transaction. Afterwards it answers nothing, though its client lives on. */
 class TenantConnection implements DatabaseConnection {
   private ended: Promise<unknown> | undefined;
-  private stale: Error | undefined;
+  private unfit: Error | undefined;
 
   constructor(
     private readonly client: pg.PoolClient,
@@ -97,7 +101,7 @@ class TenantConnection implements DatabaseConnection {
       const { rows } = await this.send(sql, parameters);
       return { rows: rows as R[] };
     } catch (error) {
-      if (STALE_STATEMENT.has(sqlState(error) ?? '')) this.stale = error as Error;
+      if (UNFIT_AFTER.test(sqlState(error) ?? '')) this.unfit = error as Error;
       throw error;
     }
   }
@@ -115,7 +119,7 @@ class TenantConnection implements DatabaseConnection {
   release(): void {
     const ended = this.ended ?? Promise.reject(new Error('the transaction was never ended'));
     ended.then(
-      () => this.client.release(this.stale),
+      () => this.client.release(this.unfit),
       (error: Error) => this.client.release(error),
     );
   }

@@ -27,6 +27,8 @@ const reconciliationSchema = z.object({
   comparedWindows: z.number(),
   /** Windows in Redis with events that Postgres did not have yet: their turn comes. */
   pending: z.number(),
+  /** Windows that there was no time for. */
+  leftOut: z.number(),
   /** Windows older than the raw events that are kept: nothing to compare with. */
   outside: z.number(),
   /** Windows that disagree. */

@@ -21,8 +21,6 @@ export interface HotUsageOptions {
   readonly partitions: number;
   /** Length of a window, in ms. */
   readonly windowMs: number;
-  /** How long after its end a window stays in Redis, in ms. */
-  readonly hotMs: number;
 }
 
 /** Starts in [from, to), ms since the epoch. */
@@ -72,17 +70,16 @@ export class HotUsage {
   async index(customer: string, { from, to }: StartRange, limit: number): Promise<HotIndex> {
     const { redis } = this.options;
     const { tenant, keys } = this.placeOf(customer);
-    const [starts, document, at] = await asked(
+    const [starts, document] = await asked(
       Promise.all([
         redis.zrangebyscore(keys.index(hotWindowsIndex(tenant, customer)), from, `(${to}`, 'LIMIT', 0, limit),
         redis.get(keys.doc(PARTITION_DOCUMENT)),
-        redis.hget(keys.head, 'at'),
       ]),
     );
     const metering = document === null ? undefined : decodeMetering(document);
     return {
       starts: starts.map(Number),
-      completeFrom: completeFrom(metering, Number(at ?? 0), this.options.hotMs),
+      completeFrom: completeFrom(metering),
       evictedUntil: metering?.coldUntil ?? 0,
     };
   }
@@ -137,13 +134,13 @@ export class HotUsage {
 }
 
 /**
- * From when on Redis alone knows every window: since the partition was born, after what it has evicted, and after
- * what is so old that an event for it is counted in the archive at once (rules/windows.ts).
+ * From when on Redis alone knows every window: since the partition was born, and after what has left it or was counted
+ * in the archive at once, because it was too old (`coldUntil` says both, see rules/windows.ts).
  */
-function completeFrom(metering: MeteringState | undefined, at: number, hotMs: number): number {
+function completeFrom(metering: MeteringState | undefined): number {
   // Nothing was folded here yet; an archive of an earlier life may exist all the same.
   if (metering === undefined || metering.bornAt === 0) return Number.POSITIVE_INFINITY;
-  return Math.max(metering.bornAt, metering.coldUntil, at - hotMs);
+  return Math.max(metering.bornAt, metering.coldUntil);
 }
 
 async function asked<T>(answer: Promise<T>): Promise<T> {

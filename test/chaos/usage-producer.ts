@@ -27,10 +27,12 @@ export interface Produced {
 
 const BATCH_MIN = 200;
 const BATCH_MAX = 500;
-/** Accepted events that may come again. */
-const RECENT_MAX = 2000;
+/** Accepted events of a tenant that may come again. */
+const RECENT_MAX = 1000;
+/** One batch in so many is sent twice at once. */
+const TWICE_ONE_IN = 40;
 /** Windows of these times have closed, and may have left Redis. */
-const LATE_MS = { min: 8000, max: 30_000 } as const;
+const LATE_MS = { min: 8000, max: 35_000 } as const;
 /** Windows of these times are so old that Redis never had them. */
 const COLD_MS = { min: 1_200_000, max: 1_230_000 } as const;
 const ENDPOINTS = ['/api/completion', '/api/embedding', '/api/image', '__proto__'];
@@ -42,7 +44,7 @@ const ATTEMPTS_MAX = 1000;
  * Sends each batch until all of it is accepted, to whichever API answers.
  */
 export async function produce(options: ProducerOptions): Promise<Produced> {
-  const recent: PostedUsage[] = [];
+  const recent = new Map(options.tenants.map((tenant): [string, PostedUsage[]] => [tenant, []]));
   let requests = 0;
   let duplicates = 0;
   let late = 0;
@@ -57,12 +59,18 @@ export async function produce(options: ProducerOptions): Promise<Produced> {
       return newEvent(`${options.name}-${made + i}`, tenant, pick(options.customers), Date.now() - lateMs);
     });
     made += size;
-    const again = recent.filter(({ tenantId }) => tenantId === tenant);
-    const repeated = again.length === 0 ? [] : Array.from({ length: Math.ceil(size / 8) }, () => pick(again));
-    duplicates += repeated.length;
-    requests += await postUntilAccepted([...fresh, ...repeated], options);
-    recent.push(...fresh);
-    recent.splice(0, recent.length - RECENT_MAX);
+    const ofTenant = recent.get(tenant)!;
+    const again =
+      ofTenant.length === 0 ? [] : Array.from({ length: Math.ceil(size / 9) }, () => pick(ofTenant));
+    const batch = [...fresh, ...again];
+    const copies = randomInt(0, TWICE_ONE_IN) === 0 ? 2 : 1;
+    const attempts = await Promise.all(
+      Array.from({ length: copies }, () => postUntilAccepted(batch, options)),
+    );
+    requests += attempts.reduce((sum, each) => sum + each, 0);
+    duplicates += again.length + (copies - 1) * batch.length;
+    ofTenant.push(...fresh);
+    ofTenant.splice(0, ofTenant.length - RECENT_MAX);
   }
   return { requests, duplicates, late };
 }

@@ -57,37 +57,44 @@ export class UsageViews {
     private readonly customers: readonly string[],
   ) {}
 
-  /** `tenant customer start` → figures, sorted, read page by page. @throws when one is not closed */
+  /** `tenant customer start` → figures, sorted, read page by page. */
   async windows(range: Range): Promise<Map<string, WindowFigures>> {
     const found = new Map<string, WindowFigures>();
-    for (const [tenant, customer] of this.pairs()) {
-      for (const window of await this.list(tenant, customer, range)) {
-        const { status, revision, settling } = window;
-        const isRight = status === 'closed' ? revision === 1 : status === 'revised' && revision > 1;
-        if (!isRight || settling) throw new Error(`${JSON.stringify(window)} is not settled`);
-        const key = `${window.tenantId} ${window.customerId} ${Date.parse(window.windowStart)}`;
-        if (found.has(key)) throw new Error(`the window ${key} comes twice`);
-        found.set(key, figuresOf(window));
-      }
+    for (const window of await this.listAll(range)) {
+      const key = `${window.tenantId} ${window.customerId} ${Date.parse(window.windowStart)}`;
+      if (found.has(key)) throw new Error(`the window ${key} comes twice`);
+      found.set(key, figuresOf(window));
     }
     return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
-  /** How many windows of the last minute are open, or still gather late events. */
+  /** Likewise. @throws when one is not closed, or its revision is none that it can have */
+  async settledWindows(range: Range): Promise<Map<string, WindowFigures>> {
+    for (const window of await this.listAll(range)) {
+      const { status, revision, settling } = window;
+      const isRight = status === 'closed' ? revision === 1 : status === 'revised' && revision > 1;
+      if (!isRight || settling) throw new Error(`${JSON.stringify(window)} is not settled`);
+    }
+    return this.windows(range);
+  }
+
+  /** How many windows of the last two minutes are open, or still gather late events. */
   async unsettled(): Promise<number> {
     const now = Date.now();
-    let count = 0;
-    for (const [tenant, customer] of this.pairs()) {
-      const windows = await this.list(tenant, customer, { from: now - 120_000, to: now + 60_000 });
-      count += windows.filter(({ status, settling }) => status === 'open' || settling).length;
-    }
-    return count;
+    const windows = await this.listAll({ from: now - 120_000, to: now + 60_000 });
+    return windows.filter(({ status, settling }) => status === 'open' || settling).length;
   }
 
   async current(tenant: string, customer: string): Promise<{ hour: CountedSlot; day: CountedSlot }> {
     const path = `/usage/current?${new URLSearchParams({ customerId: customer })}`;
     const { hour, day } = await this.get<{ hour: SlotView; day: SlotView }>(path, tenant);
     return { hour: countedOf(hour), day: countedOf(day) };
+  }
+
+  private async listAll(range: Range): Promise<WindowView[]> {
+    const all: WindowView[] = [];
+    for (const [tenant, customer] of this.pairs()) all.push(...(await this.list(tenant, customer, range)));
+    return all;
   }
 
   private async list(tenant: string, customer: string, { from, to }: Range): Promise<WindowView[]> {

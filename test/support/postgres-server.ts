@@ -27,6 +27,8 @@ const testSettings = [
   'max_connections=200',
   'shared_buffers=64MB',
   'dynamic_shared_memory_type=mmap',
+  // A given Postgres may be set to any: SQL that needs UTC has to say so.
+  'timezone=Asia/Kolkata',
 ];
 
 /** A real Postgres 18 on a free loopback port, for one test run or one test. Linux only, as the other test support. */
@@ -46,7 +48,7 @@ export class PostgresServer {
     const folder = await mkdtemp(join(tmpdir(), 'weir-postgres-'));
     // The user that Postgres runs as where we are root has to pass through it.
     await chmod(folder, 0o711);
-    const cluster = { ...postgresPrograms(), data: join(folder, 'data') };
+    const cluster = { ...postgresPrograms(() => undefined), data: join(folder, 'data') };
     const password = randomBytes(12).toString('hex');
     await createCluster(cluster, { password, sync: false, groups: new ProcessGroups() });
     const server = new PostgresServer(await freePort(), folder, cluster, password, settings);

@@ -20,8 +20,6 @@ export interface UsageQueryOptions {
   readonly partitions: number;
   /** Length of a window, in ms. */
   readonly windowMs: number;
-  /** How long after its end a window stays in Redis, in ms. */
-  readonly hotMs: number;
   /** A window closes so long after its end, in ms. */
   readonly latenessMs: number;
 }

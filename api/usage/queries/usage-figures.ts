@@ -1,4 +1,4 @@
-import { quantile } from '../../../rules/latency-sketch.js';
+import { quantiles } from '../../../rules/latency-sketch.js';
 import type { LatencySketch } from '../../../shared/state/latency-sketch.js';
 import type { Dimension } from '../../../shared/state/metering-state.js';
 
@@ -24,15 +24,11 @@ export function averageMs({ latencyCount, latencySumUs }: LatencyFigures): numbe
 }
 
 export function percentiles(latency: LatencySketch): Omit<LatencyView, 'avgLatencyMs'> {
-  return {
-    p50Ms: percentile(latency, 0.5),
-    p95Ms: percentile(latency, 0.95),
-    p99Ms: percentile(latency, 0.99),
-  };
+  const [p50, p95, p99] = quantiles(latency, [0.5, 0.95, 0.99]) ?? [];
+  return { p50Ms: rounded(p50), p95Ms: rounded(p95), p99Ms: rounded(p99) };
 }
 
-function percentile(latency: LatencySketch, share: number): number | null {
-  const ms = quantile(latency, share);
+function rounded(ms: number | undefined): number | null {
   return ms === undefined ? null : Math.round(ms * 1000) / 1000;
 }
 

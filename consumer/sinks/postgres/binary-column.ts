@@ -32,6 +32,13 @@ export class BinaryColumn {
     this.block = Buffer.allocUnsafe(HEADER_BYTES + rows * (4 + bytes));
   }
 
+  /** Forgets all values; the memory that `finish` gave out is written anew. */
+  clear(): void {
+    this.end = HEADER_BYTES;
+    this.length = 0;
+    this.hasNull = 0;
+  }
+
   null(): void {
     this.begin(-1, 0);
     this.hasNull = 1;

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { inTransaction } from './transaction.js';
+import type { Transactions } from './transaction.js';
 
 const PAIRS_PER_STATEMENT = 1000;
 const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
@@ -56,7 +56,7 @@ export class CustomerIds {
   private old = new Map<string, number>();
 
   constructor(
-    private readonly pool: pg.Pool,
+    private readonly transactions: Transactions,
     /** Ids remembered at most. */
     private readonly max: number,
   ) {}
@@ -107,7 +107,7 @@ export class CustomerIds {
   }
 
   private query<Row extends pg.QueryResultRow>(text: string, values: readonly unknown[]): Promise<Row[]> {
-    return inTransaction(this.pool, (tx) => tx.query<Row>(text, values));
+    return this.transactions.run((tx) => tx.query<Row>(text, values));
   }
 
   private recall(customer: Customer): boolean {

@@ -2,6 +2,8 @@ const FOREIGN_KEY_VIOLATION = '23503';
 const UNIQUE_VIOLATION = '23505';
 const CHECK_VIOLATION = '23514';
 const UNDEFINED_TABLE = '42P01';
+/** Node's: a number does not fit into the bytes of its column. */
+const OUT_OF_RANGE = 'ERR_OUT_OF_RANGE';
 
 /** Data exception, integrity constraint violation, program limit exceeded. */
 const REFUSING_CLASSES: readonly string[] = ['22', '23', '54'];
@@ -17,6 +19,7 @@ interface PostgresError {
  */
 export function isRefusal(error: unknown): boolean {
   const { code = '' } = error as Partial<PostgresError>;
+  if (code === OUT_OF_RANGE) return true;
   return REFUSING_CLASSES.includes(code.slice(0, 2)) && !isUniqueViolation(error) && !isStale(error);
 }
 

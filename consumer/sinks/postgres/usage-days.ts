@@ -1,5 +1,4 @@
-import type pg from 'pg';
-import { inTransaction } from './transaction.js';
+import type { Transactions } from './transaction.js';
 
 const DAY_MS = 86_400_000;
 /** More than anybody keeps: then all are asked for again. */
@@ -9,7 +8,7 @@ const KNOWN_MAX = 10_000;
 export class UsageDays {
   private readonly known = new Set<number>();
 
-  constructor(private readonly pool: pg.Pool) {}
+  constructor(private readonly transactions: Transactions) {}
 
   /** @param times ms since the epoch */
   async ensure(times: Iterable<number>): Promise<void> {
@@ -20,7 +19,7 @@ export class UsageDays {
     }
     for (const day of days) {
       const date = new Date(day * DAY_MS).toISOString().slice(0, 10);
-      await inTransaction(this.pool, (tx) => tx.query('SELECT ensure_usage_partition($1::date)', [date]));
+      await this.transactions.run((tx) => tx.query('SELECT ensure_usage_partition($1::date)', [date]));
       if (this.known.size >= KNOWN_MAX) this.known.clear();
       this.known.add(day);
     }

@@ -34,15 +34,20 @@ const COLUMNS: readonly (readonly [name: string, type: ColumnType, bytes: number
 const INSERT = `INSERT INTO usage_events (partition, ${COLUMNS.map(([name]) => name).join(', ')})
   SELECT $1::smallint, * FROM unnest(${COLUMNS.map(([, type], i) => `$${i + 2}::${type}[]`).join(', ')})`;
 
-/** While Postgres inserts some rows, the next ones are made into bytes. */
+/**
+ * While Postgres inserts some rows, the next ones are made into bytes. Two sets of columns take turns: the driver may
+ * still need the one that it was given last.
+ */
 export async function insertUsage(
   tx: Transaction,
   partition: number,
   rows: readonly UsageRow[],
 ): Promise<void> {
+  const size = Math.min(rows.length, ROWS_PER_STATEMENT);
+  const sets = [newColumns(size), newColumns(size)] as const;
   let inserting: Promise<unknown> = Promise.resolve();
-  for (let i = 0; i < rows.length; i += ROWS_PER_STATEMENT) {
-    const values = [partition, ...encode(rows.slice(i, i + ROWS_PER_STATEMENT))];
+  for (let i = 0, turn = 0; i < rows.length; i += ROWS_PER_STATEMENT, turn ^= 1) {
+    const values = [partition, ...encode(rows.slice(i, i + ROWS_PER_STATEMENT), sets[turn]!)];
     await inserting;
     inserting = tx.query(INSERT, values);
     // Should it fail before it is awaited.
@@ -78,8 +83,12 @@ export async function rowsNotStored(
   );
 }
 
-function encode(rows: readonly UsageRow[]): Buffer[] {
-  const columns = COLUMNS.map(([, type, bytes]) => new BinaryColumn(type, rows.length, bytes));
+function newColumns(rows: number): readonly BinaryColumn[] {
+  return COLUMNS.map(([, type, bytes]) => new BinaryColumn(type, rows, bytes));
+}
+
+function encode(rows: readonly UsageRow[], columns: readonly BinaryColumn[]): Buffer[] {
+  for (const column of columns) column.clear();
   for (const row of rows) encodeRow(row, columns);
   return columns.map((column) => column.finish());
 }

@@ -251,9 +251,9 @@ BEGIN
   IF to_regclass('public.' || name) IS NOT NULL THEN
     RETURN;
   END IF;
-  -- One at a time; who waited looks again.
+  -- One at a time; who waited looks again, in the catalog itself: to_regclass may remember that there was none.
   PERFORM pg_advisory_xact_lock(hashtext('weir.usage_partitions'));
-  IF to_regclass('public.' || name) IS NOT NULL THEN
+  IF EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = name) THEN
     RETURN;
   END IF;
   -- CREATE … PARTITION OF would lock all of usage_events; ATTACH lets reads and writes go on.

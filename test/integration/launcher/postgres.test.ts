@@ -63,7 +63,7 @@ describe('the private Postgres of the launcher', function () {
     await launcher.ready();
     const [settings] = await query(
       `SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding'),
-        datlocprovider || ':' || datlocale, current_setting('listen_addresses')
+        datlocprovider::text || ':' || datlocale, current_setting('listen_addresses')
         FROM pg_database WHERE datname = current_database()`,
     );
     expect(settings).to.deep.equal(['on', 'on', 'UTF8', 'b:C.UTF-8', '127.0.0.1']);

@@ -6,7 +6,7 @@ import { currentView } from '../../../api/usage/queries/current-view.js';
 import { decodeCursor, encodeCursor } from '../../../api/usage/queries/cursor.js';
 import { requiredRange, strictQuery } from '../../../api/usage/queries/query-parameters.js';
 import { averageMs, dimensionView, percentiles } from '../../../api/usage/queries/usage-figures.js';
-import { addLatency } from '../../../rules/latency-sketch.js';
+import { addLatency, quantile } from '../../../rules/latency-sketch.js';
 import type { LatencySketch } from '../../../shared/state/latency-sketch.js';
 
 const refusalOf = (work: () => unknown): Refusal => {
@@ -131,6 +131,20 @@ describe('figures of usage', () => {
     expect(p95Ms).to.be.closeTo(950, 9.5);
     expect(p99Ms).to.be.closeTo(990, 9.9);
     for (const value of [p50Ms, p95Ms, p99Ms]) expect(String(value)).to.match(/^\d+(\.\d{1,3})?$/);
+  });
+
+  it('asks for several percentiles at once what it would ask for one by one', () => {
+    const counts = fc.array(fc.tuple(fc.integer({ min: -1, max: 1260 }), fc.integer({ min: 1, max: 50 })));
+    fc.assert(
+      fc.property(counts, (entries) => {
+        const latency: LatencySketch = new Map(entries);
+        const [p50, p95, p99] = [0.5, 0.95, 0.99].map((share) => {
+          const ms = quantile(latency, share);
+          return ms === undefined ? null : Math.round(ms * 1000) / 1000;
+        });
+        expect(percentiles(latency)).to.deep.equal({ p50Ms: p50, p95Ms: p95, p99Ms: p99 });
+      }),
+    );
   });
 
   it('keeps __proto__ and its like as names', () => {

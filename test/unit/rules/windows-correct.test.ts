@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { correct } from '../../../rules/windows/correct.js';
+import { NAME_BYTES_MAX } from '../../../rules/windows/totals.js';
 import { OTHER } from '../../../shared/messages/usage.js';
 import { usage } from './usage-events.js';
 
@@ -55,6 +56,14 @@ describe('correct', () => {
         [OTHER, 1, 1],
       ],
     });
+  });
+
+  it('lets no stored window outgrow what a document may weigh', () => {
+    const event = usage({ timestamp: NOON });
+    const stored = correct(null, [{ event, place: at('1-0') }], settings);
+    const heavy = { ...stored, endpoints: [['x'.repeat(NAME_BYTES_MAX - 100), 1, 10] as const] };
+    const [, other] = correct(heavy, [{ event, place: at('2-0') }], settings).endpoints;
+    expect(other).to.deep.equal([OTHER, 1, 10]);
   });
 
   it('refuses what does not belong together', () => {

@@ -183,6 +183,13 @@ describe('windows', () => {
     ]);
   });
 
+  it('say since when this partition knows of events', () => {
+    const partition = new MeteringPartition();
+    partition.count(NOON + 5, usage({ timestamp: NOON }));
+    partition.count(NOON + 6, usage({ timestamp: NOON, customer: 'c2' }));
+    expect(partition.partition!.bornAt).to.equal(NOON + 5);
+  });
+
   it('do nothing at the timer of a window or counters that are gone', () => {
     const partition = new MeteringPartition();
     partition.timers.set(WINDOW, NOON);
@@ -306,6 +313,7 @@ describe('hot counters', () => {
     // A minute is kept for two more: at 12:02:00 sharp the one that ended at noon is there, then not.
     partition.count(NOON + 120_000, usage({ timestamp: NOON - 60_000 }));
     expect(starts(partition)[0]).to.deep.equal([0, -1]);
+    expect(partition.counters(COUNTERS)!.minutes.get(NOON - 60_000)!.calls).to.equal(2);
     partition.count(NOON + 120_001, usage({ timestamp: NOON - 60_000 }));
     expect(starts(partition)).to.deep.equal([[0], [0, -60], [-720]]);
     expect(partition.counters(COUNTERS)!.hours.get(NOON - HOUR)!.calls).to.equal(3);

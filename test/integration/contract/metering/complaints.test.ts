@@ -174,16 +174,21 @@ describe('contract: what metering is complained about elsewhere', () => {
     })();
     try {
       let sent = 0;
-      const until1 = Date.now() + 9000;
-      await until(15_000, 'late events came all the time', async () => {
+      const send = async (): Promise<void> => {
         await caller.postAll(usages(3, 'u', { timestamp: iso(start1) }));
         sent += 3;
-        return Date.now() > until1;
-      });
+      };
+      const isHot = async () => (await weir.usage.hotWindows(TENANT, 'u')).length > 0;
+      await send();
+      await caller.windowWhen('u', start1, 'closed', ({ status }) => status === 'closed');
+      for (let i = 0; i < 5; i += 1) await send();
+      // With its last revision in Postgres it leaves, while it is read; what is late then is counted there.
+      await until(15_000, 'it leaves', async () => !(await isHot()));
+      for (let i = 0; i < 20; i += 1) await send();
       await until(10_000, 'all are counted', async () => {
         return (await caller.window('u', start1))?.aggregations.totalCalls === sent;
       });
-      expect(await weir.usage.hotWindows(TENANT, 'u')).to.deep.equal([]);
+      expect(await isHot()).to.equal(false);
     } finally {
       done = true;
       await reading;

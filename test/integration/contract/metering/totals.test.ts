@@ -160,7 +160,9 @@ describe('contract: GET /usage/current and /usage/summary', () => {
     const hour = now - (now % HOUR_MS) - 2 * HOUR_MS;
     const names = ['a,b', 'say "hi"', '=1+1'];
     await caller.postAll(names.map((name) => usage('csv', { timestamp: iso(hour), apiEndpoint: name })));
-    await weir.usage.drained();
+    await caller.windowWhen('csv', hour, 'settled', ({ settling, aggregations }) => {
+      return !settling && aggregations.totalCalls === 3;
+    });
     const path = summaryPath('csv', hour, hour + HOUR_MS, { window: '1h', groupBy: 'endpoint' });
     const { status, headers, text } = await caller.get(path, { accept: 'text/csv' });
     expect(status).to.equal(200);

@@ -9,7 +9,7 @@ describe('contract: GET /usage/windows', () => {
   let weir: WeirFixture;
   let caller: Caller;
   before(async () => {
-    weir = await WeirFixture.start({ postgres: true, settings: QUICK });
+    weir = await WeirFixture.start({ postgres: true, settings: { ...QUICK, REVISION_DELAY_MS: '1000' } });
     caller = new Caller(weir.http);
   });
   after(() => weir.close());
