@@ -11,6 +11,7 @@ import {
   type Snapshot,
   withSnapshot,
 } from './archive-snapshot.js';
+import { withCustomerIds } from './find-windows.js';
 import { type FoldProgress, hasAllOf, readFoldProgress } from './fold-progress.js';
 import { type HotWindow, readHotWindows } from './hot-windows.js';
 import { acceptedFrom, type Claim, type Recounted, recount } from './recount.js';
@@ -37,6 +38,8 @@ export interface CompareOptions {
   readonly statementMsMax: number;
   /** How long all comparisons together may wait for the archive to reach what they found in Redis. */
   readonly patienceMs: number;
+  /** A window is due only so long after it should be there; absent: 10 s. */
+  readonly slackMs?: number;
   readonly signal: AbortSignal;
 }
 
@@ -95,8 +98,10 @@ export class WindowComparison {
     await this.waitForArchive({ windows, hot, progress });
     return withSnapshot(this.options, async (snapshot) => {
       const archive = await readArchiveState(snapshot);
-      const rows = sides.closed ? await readRows(snapshot, windows) : [];
-      const states = windows.map((key, i): WindowState => ({ key, hot: hot[i]!, row: rows[i] }));
+      // A customer may have come to Postgres since the window was found.
+      const known = await withCustomerIds(snapshot, windows);
+      const rows = sides.closed ? await readRows(snapshot, known) : [];
+      const states = known.map((key, i): WindowState => ({ key, hot: hot[i]!, row: rows[i] }));
       const due = (key: WindowKey): number => this.overdueBefore(key, archive, progress);
       return compareStates(snapshot, archive, { states, sides, due });
     });
@@ -127,10 +132,11 @@ export class WindowComparison {
 
   /** Events of the window accepted before this should be in its row, ms; 0: none need be. */
   private overdueBefore({ start, partition }: WindowKey, archive: ArchiveState, progress: Progress): number {
-    const { windowMs, latenessMs, revisionDelayMs } = this.options.times;
+    const { times, slackMs = SLACK_MS } = this.options;
+    const { windowMs, latenessMs, revisionDelayMs } = times;
     const folded = progress.get(partition)!;
-    const isClosed = start + windowMs + latenessMs + SLACK_MS < folded.at;
-    return isClosed && hasAllOf(archive, partition, folded) ? folded.at - revisionDelayMs - SLACK_MS : 0;
+    const isClosed = start + windowMs + latenessMs + slackMs < folded.at;
+    return isClosed && hasAllOf(archive, partition, folded) ? folded.at - revisionDelayMs - slackMs : 0;
   }
 }
 

@@ -148,17 +148,19 @@ const CUSTOMER_IDS = `
 SELECT k.n, c.id FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k(tenant, customer, n)
 JOIN customers c ON c.tenant_id = k.tenant AND c.external_id = k.customer`;
 
-/** Adds what Postgres calls their customers. */
+/** Adds what Postgres calls the customers that have no id yet. */
 export async function withCustomerIds(
   snapshot: Snapshot,
-  windows: readonly Omit<WindowKey, 'customerId'>[],
+  windows: readonly WindowKey[],
 ): Promise<readonly WindowKey[]> {
+  const unknown = windows.filter(({ customerId }) => customerId === null);
+  if (unknown.length === 0) return windows;
   const rows = await snapshot.query<{ n: number; id: number }>(CUSTOMER_IDS, [
-    windows.map(({ tenant }) => tenant),
-    windows.map(({ customer }) => customer),
+    unknown.map(({ tenant }) => tenant),
+    unknown.map(({ customer }) => customer),
   ]);
-  const ids = new Map(rows.map(({ n, id }) => [Number(n) - 1, id]));
-  return windows.map((window, i) => ({ ...window, customerId: ids.get(i) ?? null }));
+  const ids = new Map(rows.map(({ n, id }) => [unknown[Number(n) - 1], id]));
+  return windows.map((window) => ({ ...window, customerId: window.customerId ?? ids.get(window) ?? null }));
 }
 
 function keyOf({ tenant, customer, customer_id, partition, start }: FoundRow): WindowKey {

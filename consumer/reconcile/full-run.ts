@@ -1,14 +1,7 @@
 import type { Difference, Reconciliation } from '../../shared/reconciliation/reconciliation.js';
 import { withSnapshot } from './archive-snapshot.js';
 import { type CompareOptions, WindowComparison } from './compare-windows.js';
-import {
-  findRows,
-  findWithoutRow,
-  nextAcceptedMs,
-  nextPartition,
-  type RowCursor,
-  withCustomerIds,
-} from './find-windows.js';
+import { findRows, findWithoutRow, nextAcceptedMs, nextPartition, type RowCursor } from './find-windows.js';
 import { scanHotWindows } from './hot-windows.js';
 import { acceptedFrom } from './recount.js';
 import { Tally } from './tally.js';
@@ -87,8 +80,6 @@ async function* hotWindows(options: FullOptions): AsyncGenerator<readonly Window
   const { redis, keys, sinceMs } = options;
   for await (const found of scanHotWindows(redis, keys)) {
     options.signal.throwIfAborted();
-    const windows = found.filter(({ start }) => start >= sinceMs);
-    if (windows.length === 0) continue;
-    yield await withSnapshot(options, (snapshot) => withCustomerIds(snapshot, windows));
+    yield found.filter(({ start }) => start >= sinceMs);
   }
 }

@@ -35,10 +35,7 @@ export function readHotWindows(
  * Every window in Redis, in pieces, most of them once. By SCAN and not by an index: what no index knows of must be
  * found too. The scan goes through all keys of the server, so this is for a report, not for every minute.
  */
-export async function* scanHotWindows(
-  redis: Redis,
-  keys: Keys,
-): AsyncGenerator<readonly Omit<WindowKey, 'customerId'>[]> {
+export async function* scanHotWindows(redis: Redis, keys: Keys): AsyncGenerator<readonly WindowKey[]> {
   let cursor = '0';
   do {
     const [next, found] = await redis.scan(cursor, 'MATCH', keys.windowDocuments, 'COUNT', SCAN_COUNT);
@@ -47,13 +44,14 @@ export async function* scanHotWindows(
   } while (cursor !== '0');
 }
 
-function parseKey(keys: Keys, key: string): Omit<WindowKey, 'customerId'>[] {
+function parseKey(keys: Keys, key: string): WindowKey[] {
   const parsed = keys.parseDocument(key);
   if (parsed === undefined) return [];
   const { partition, name } = parsed;
   const timer = parseMeteringTimer(name);
   if (timer.kind !== 'window') return [];
-  return [{ tenant: timer.tenant, customer: timer.customer, start: timer.start, partition: partition.index }];
+  const { tenant, customer, start } = timer;
+  return [{ tenant, customer, start, customerId: null, partition: partition.index }];
 }
 
 function readDocument(text: string): HotWindow {

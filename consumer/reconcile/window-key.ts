@@ -3,7 +3,7 @@ export interface WindowKey {
   readonly tenant: string;
   /** As the tenant calls it. */
   readonly customer: string;
-  /** null: Postgres does not know the customer. */
+  /** In Postgres; null: not known. */
   readonly customerId: number | null;
   /** Index of the partition of the topic `usage`. */
   readonly partition: number;

@@ -33,6 +33,7 @@ export async function weirApplyRate(
       type: 'purchase_made',
       subject: `user-${index % USERS}`,
       data: { amount: 12.5 },
+      request: 'bench',
     });
     await fillStreams(redis, keys, { count: events, at, messagesPerEntry });
     const worker = await startProcess('consumer/main.js', {

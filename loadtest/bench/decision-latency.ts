@@ -1,13 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { PARTITIONS } from './fill-streams.js';
 import type { PacedLoad, PacedLoadJob } from './paced-load.js';
 import { startProcess } from './processes.js';
 import type { RedisServer } from './redis-server.js';
+import { whenReady } from './when-ready.js';
 
 export const EVENTS_PER_SECOND = 1000;
 export const WORKERS = 2;
-const READY_MS_MAX = 15_000;
 
 /** Time from a POST answered to its decision visible over HTTP: one API process, two workers, paced load. */
 export async function decisionLatency(server: RedisServer, seconds: number): Promise<PacedLoad> {
@@ -31,15 +30,5 @@ export async function decisionLatency(server: RedisServer, seconds: number): Pro
     for (const started of [generator, api, ...workers]) await started.stop();
     await redis.flushall();
     redis.disconnect();
-  }
-}
-
-async function whenReady(url: string): Promise<void> {
-  const deadline = performance.now() + READY_MS_MAX;
-  for (;;) {
-    const { status } = await fetch(`${url}/ready`);
-    if (status === 200) return;
-    if (performance.now() > deadline) throw new Error(`GET /ready: ${status} for ${READY_MS_MAX} ms`);
-    await sleep(50);
   }
 }

@@ -2,7 +2,7 @@ import Fastify from 'fastify';
 import { Redis } from 'ioredis';
 
 /**
- * The peer of (a) and (c): a bare Fastify handler, and nothing but what the answer needs. Nothing is checked, logged,
+ * The peer of (a), (c) and (g): a bare Fastify handler, and nothing but what the answer needs. Nothing is checked, logged,
  * counted or bounded; one stream instead of partitions; no request ids. ioredis as fast as it goes by itself.
  */
 const [, , redisUrl = ''] = process.argv;
@@ -13,10 +13,20 @@ interface Event {
   readonly event_id: string;
 }
 
+interface Usage {
+  readonly eventId: string;
+}
+
 app.post<{ Body: Event }>('/event', async ({ body }, reply) => {
   await redis.xadd('peer:stream', '*', 'v', '1', 'n', '1', 'm', JSON.stringify(body));
   reply.code(202);
   return { status: 'accepted', event_id: body.event_id };
+});
+
+app.post<{ Body: Usage }>('/usage', async ({ body }, reply) => {
+  await redis.xadd('peer:stream', '*', 'v', '1', 'n', '1', 'm', JSON.stringify(body));
+  reply.code(202);
+  return { status: 'accepted', eventId: body.eventId };
 });
 
 app.get<{ Querystring: { user_id: string } }>('/canmessage', async ({ query }) => {

@@ -14,6 +14,16 @@ export function percentile(sorted: readonly number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
 }
 
+export interface Percentiles {
+  readonly p50: number;
+  readonly p99: number;
+}
+
+export function percentilesOf(values: readonly number[]): Percentiles {
+  const sorted = [...values].sort((a, b) => a - b);
+  return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
+}
+
 /** Ours against a peer, measured in turn, round by round: the ratio of each round, because machines drift. */
 export interface Comparison {
   readonly ours: Figures;

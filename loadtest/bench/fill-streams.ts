@@ -59,9 +59,7 @@ export async function foldedMessages(redis: Redis, keys: Keys, topic: Topic = 'e
 /** Messages that no worker has folded yet, over all partitions. */
 export async function backlog(redis: Redis, keys: Keys, topic: Topic): Promise<number> {
   const appended = await Promise.all(
-    Array.from({ length: PARTITIONS }, (_, index) =>
-      redis.get(keys.partition({ topic, index }).appended),
-    ),
+    Array.from({ length: PARTITIONS }, (_, index) => redis.get(keys.partition({ topic, index }).appended)),
   );
   return sum(appended) - (await foldedMessages(redis, keys, topic));
 }

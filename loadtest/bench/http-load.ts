@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import autocannon from 'autocannon';
+import { usageSample } from './usage-events.js';
 
 /** What `http-load` is asked to do. */
 export interface HttpLoadJob {
   readonly url: string;
-  readonly requests: 'post-event' | 'can-message';
+  readonly requests: 'post-event' | 'post-usage' | 'can-message';
   readonly connections: number;
   readonly seconds: number;
 }
@@ -50,12 +51,30 @@ function postEvent(user: string): autocannon.Request {
   };
 }
 
+function postUsage(customer: string): autocannon.Request {
+  const event = {
+    eventId: randomUUID(),
+    timestamp: new Date().toISOString(),
+    tenantId: 'acme',
+    customerId: customer,
+    ...usageSample(0, 2, 2),
+  };
+  return {
+    method: 'POST',
+    path: '/usage',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(event),
+  };
+}
+
 function canMessage(user: string): autocannon.Request {
   return { method: 'GET', path: `/canmessage?user_id=${user}` };
 }
 
+const MAKE = { 'post-event': postEvent, 'post-usage': postUsage, 'can-message': canMessage } as const;
+
 async function run({ url, requests, connections, seconds }: HttpLoadJob): Promise<HttpLoad> {
-  const make = requests === 'post-event' ? postEvent : canMessage;
+  const make = MAKE[requests];
   let opened = 0;
   const result = await autocannon({
     url,

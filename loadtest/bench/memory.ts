@@ -1,12 +1,12 @@
 import { Redis } from 'ioredis';
 import { Keys } from '../../shared/keys.js';
 import { type Events, fillStreams, foldedMessages, PARTITIONS, watch } from './fill-streams.js';
+import { MemoryUsage } from './memory-usage.js';
 import { startProcess } from './processes.js';
 import type { RedisServer } from './redis-server.js';
 
 const NAMESPACE = 'bench-memory';
 const DEADLINE_MS = 40_000;
-const SCAN_COUNT = 1000;
 
 /** What each user of a kind goes through; user ids have 12 characters, event ids are UUIDs. */
 const PROFILES = {
@@ -41,7 +41,7 @@ export async function memoryUse(server: RedisServer): Promise<Memory> {
     });
     await watch(events.count, () => foldedMessages(redis, keys), DEADLINE_MS);
     await worker.stop();
-    const usage = new Usage(redis);
+    const usage = new MemoryUsage(redis);
     const { users: buyers } = PROFILES.buyer;
     const { users: flaggers } = PROFILES.flagger;
     const elsewhere =
@@ -64,7 +64,7 @@ function allEvents(): Events {
     const { users, events, type, data } = PROFILES[kind];
     return {
       count: users * events,
-      at: (index: number) => ({ type, subject: userOf(kind, index % users), data }),
+      at: (index: number) => ({ type, subject: userOf(kind, index % users), data, request: 'bench' }),
     };
   });
   const count = parts.reduce((sum, part) => sum + part.count, 0);
@@ -85,28 +85,4 @@ function allEvents(): Events {
 /** `buyer-000001`: 12 characters, whatever the kind. */
 function userOf(kind: Kind, index: number): string {
   return `${kind}-${String(index).padStart(11 - kind.length, '0')}`;
-}
-
-class Usage {
-  constructor(private readonly redis: Redis) {}
-
-  /** Sums over all keys of a pattern. @throws unless there are as many as expected */
-  async of(pattern: string, expected?: number): Promise<{ readonly keys: number; readonly bytes: number }> {
-    const names = new Set<string>();
-    for await (const found of this.redis.scanStream({ match: pattern, count: SCAN_COUNT })) {
-      for (const name of found as string[]) names.add(name);
-    }
-    if (expected !== undefined && names.size !== expected) {
-      throw new Error(`${names.size} keys match ${pattern}, not ${expected}`);
-    }
-    const pipeline = this.redis.pipeline();
-    for (const name of names) pipeline.memory('USAGE', name, 'SAMPLES', 0);
-    const replies = (await pipeline.exec()) ?? [];
-    let bytes = 0;
-    for (const [error, used] of replies) {
-      if (error !== null) throw error;
-      bytes += Number(used);
-    }
-    return { keys: names.size, bytes };
-  }
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { Agent, type IncomingMessage, request } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { percentile } from './figures.js';
+import { type Percentiles, percentilesOf } from './figures.js';
 
 /** What `paced-load` is asked to do. */
 export interface PacedLoadJob {
@@ -19,11 +19,6 @@ export interface PacedLoad {
   readonly reads: Percentiles;
   readonly samples: number;
   readonly eventsPerSecond: number;
-}
-
-export interface Percentiles {
-  readonly p50: number;
-  readonly p99: number;
 }
 
 /** Every 20th event is the first flag of a sampled user; the second follows this many events later. */
@@ -125,11 +120,6 @@ function readText(res: IncomingMessage): Promise<string> {
     res.on('end', () => resolve(text));
     res.on('error', reject);
   });
-}
-
-function percentilesOf(values: readonly number[]): Percentiles {
-  const sorted = [...values].sort((a, b) => a - b);
-  return { p50: percentile(sorted, 0.5), p99: percentile(sorted, 0.99) };
 }
 
 process.on('message', (job: PacedLoadJob) => {

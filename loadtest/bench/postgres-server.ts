@@ -36,7 +36,10 @@ export async function startPostgres(): Promise<PostgresServer> {
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   // The user that Postgres runs as where we are root has to pass through it.
   await chmod(folder, 0o711);
-  const cluster = { ...postgresPrograms(), data: join(folder, 'data') };
+  const cluster = {
+    ...postgresPrograms((text) => process.stderr.write(`${text}\n`)),
+    data: join(folder, 'data'),
+  };
   const password = randomBytes(12).toString('hex');
   await createCluster(cluster, { password, sync: false, groups: new ProcessGroups() });
   const port = await freePort();

@@ -52,7 +52,10 @@ export class RawConnection {
     const head = this.text.indexOf('\r\n\r\n');
     if (head === -1) return;
     const length = /\r\ncontent-length: *(\d+)/i.exec(this.text.slice(0, head))?.[1];
-    if (length === undefined) return this.fail(new Error(`no Content-Length: ${this.text.slice(0, head)}`));
+    if (length === undefined) {
+      this.fail(new Error(`no Content-Length: ${this.text.slice(0, head)}`));
+      return;
+    }
     const end = head + 4 + Number(length);
     if (this.text.length < end) return;
     const answer = { status: Number(this.text.slice(9, 12)), body: this.text.slice(head + 4, end) };

@@ -1,8 +1,9 @@
 import { cpus } from 'node:os';
+import { type Comparison, type Figures, inThousands, type Percentiles } from './figures.js';
 
 /** One line of the report. */
 export interface Row {
-  /** `a` to `e`, as in docs/benchmarks.md. */
+  /** `a` to `l`, as in docs/benchmarks.md. */
   readonly part: string;
   readonly what: string;
   readonly ours: string;
@@ -12,6 +13,32 @@ export interface Row {
   readonly goal?: string;
   /** undefined: there is no goal. */
   readonly met?: boolean;
+}
+
+/** Ours against a peer, with a goal for the ratio where there is one. */
+export function comparisonRow(
+  part: string,
+  what: string,
+  { ours, peer, ratio }: Comparison,
+  goal?: number,
+): Row {
+  return {
+    ...{ part, what, ours: inThousands(ours), peer: inThousands(peer), ratio: shownRatio(ratio) },
+    ...(goal === undefined ? {} : { goal: `>= ${goal}`, met: ratio.median >= goal }),
+  };
+}
+
+export function shownRatio({ min, median, max }: Figures): string {
+  return `${median.toFixed(2)} (${min.toFixed(2)}-${max.toFixed(2)})`;
+}
+
+/** @param times in ms */
+export function shownPercentiles({ p50, p99 }: Percentiles): string {
+  return `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`;
+}
+
+export function shownBytes(bytes: number): string {
+  return `${bytes.toFixed(1)} B`;
 }
 
 const TITLES = ['', 'what', 'weir', 'peer', 'ratio', 'goal', ''] as const;

@@ -132,14 +132,13 @@ COMMENT ON COLUMN public.usage_events.window_revision IS
 COMMENT ON COLUMN public.usage_events.latency_us IS 'Microseconds; NULL: not told.';
 COMMENT ON COLUMN public.usage_events.metadata IS 'The fields of the event''s metadata that weir does not know.';
 COMMENT ON INDEX public.usage_events_pkey IS
-  'Writes are idempotent: the sink''s INSERT … ON CONFLICT DO NOTHING by place in the stream.';
+  'No event twice: the sink''s INSERT by place in the stream. The reconciler: events accepted in a span, in order.';
 
 CREATE INDEX usage_events_receipt ON public.usage_events (tenant_id, event_id);
 COMMENT ON INDEX public.usage_events_receipt IS
   'GET /usage/events/{eventId}: all rows of an event id of a tenant (one counted, the others duplicates).';
 CREATE INDEX usage_events_window ON public.usage_events (tenant_id, customer_id, window_start);
-COMMENT ON INDEX public.usage_events_window IS
-  'The reconciler''s recount of a window, the archive''s correction of a window that has left Redis.';
+COMMENT ON INDEX public.usage_events_window IS 'The reconciler: the events of a window, to count them again.';
 
 -- Sums ----------------------------------------------------------------------------------------------------------
 
@@ -180,10 +179,9 @@ COMMENT ON COLUMN public.aggregation_windows.as_of_at IS
   'With as_of_seq and as_of_index the place in the stream of the last message counted.';
 COMMENT ON INDEX public.aggregation_windows_pkey IS 'No query of weir: a short name of a window for others to refer to.';
 COMMENT ON INDEX public.aggregation_windows_tenant_id_customer_id_window_start_key IS
-  'GET /usage/windows and /usage/summary: a range of a customer''s windows in order, cursor by window_start; the sink''s upsert.';
-CREATE INDEX aggregation_windows_recent ON public.aggregation_windows (partition, window_start);
-COMMENT ON INDEX public.aggregation_windows_recent IS
-  'The reconciler: all windows of a partition since a time.';
+  'GET /usage/windows and /usage/summary: a range of a customer''s windows in order, cursor by window_start; the sink''s upsert and its corrections of a window that has left Redis.';
+CREATE INDEX aggregation_windows_recent ON public.aggregation_windows (partition, window_start, id);
+COMMENT ON INDEX public.aggregation_windows_recent IS 'The reconciler: the windows of a partition, page by page.';
 
 -- Sinks ---------------------------------------------------------------------------------------------------------
 

@@ -121,9 +121,9 @@ describe('the archive in Postgres, writing once', () => {
     const stream = new JudgedStream();
     for (let i = 0; i < 40; i += 1) {
       stream.judge(
-        ...Array.from({ length: 20 }, (_, j): [string, 'accepted', object] => [
+        ...Array.from({ length: 20 }, (_, j): [string, 'accepted' | 'cold', object] => [
           `${i}-${j}`,
-          'accepted',
+          j % 5 === 0 ? 'cold' : 'accepted',
           { tenant: `t${j % 7}`, customer: `c${(i * j) % 50}` },
         ]),
       );
@@ -141,6 +141,8 @@ describe('the archive in Postgres, writing once', () => {
     expect(count).to.deep.equal({ rows: 800, events: 800 });
     const written = (test.metrics.of('wrote') as number[]).reduce((sum, rows) => sum + rows, 0);
     expect(written).to.equal(800);
+    const [cold] = await test.query('SELECT sum(total_calls)::integer AS calls FROM aggregation_windows');
+    expect(cold).to.deep.equal({ calls: 160 });
     expect(await position()).to.include({ outbox_id: stream.outboxId(40) });
   });
 

@@ -43,8 +43,17 @@ export class ReconcileUnderTest {
 
   /** Folds an event that comes at `at` (after T0, ms) and happened then or at `timestamp`. */
   count(at: number, draw: Partial<UsageDraw> = {}): this {
-    const timestamp = T0 + (draw.timestamp ?? at);
-    this.commit(() => this.folded.count(T0 + at, usage({ ...draw, timestamp })));
+    return this.countTogether([{ ...draw, at }]);
+  }
+
+  /** Folds events in one step. */
+  countTogether(events: readonly (Partial<UsageDraw> & { readonly at: number })[]): this {
+    const inputs = events.map(({ at, ...draw }) => ({
+      kind: 'usage' as const,
+      at: T0 + at,
+      event: usage({ ...draw, timestamp: T0 + (draw.timestamp ?? at) }),
+    }));
+    this.commit(() => this.folded.run(inputs));
     return this;
   }
 

@@ -1,0 +1,236 @@
+import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import type pg from 'pg';
+import { Registry } from 'prom-client';
+import { FleetSchedule, type FleetTask } from '../../../consumer/maintenance/fleet-schedule.js';
+import { partitionsAhead } from '../../../consumer/maintenance/partitions-ahead.js';
+import { retention } from '../../../consumer/maintenance/retention.js';
+import { startMaintenance } from '../../../consumer/maintenance/start-maintenance.js';
+import { loadConfig } from '../../../shared/config.js';
+import { Keys } from '../../../shared/keys.js';
+import { Lifecycle } from '../../../shared/lifecycle.js';
+import { DistributedLock } from '../../../shared/lock/distributed-lock.js';
+import { createLogger } from '../../../shared/logging.js';
+import { ReconciliationMetrics } from '../../../shared/reconciliation/reconciliation-metrics.js';
+import { testNamespace, testRedis } from '../../support/hooks.js';
+import { RedisServer, until } from '../../support/redis-server.js';
+import { ArchiveUnderTest } from '../archive/archive-under-test.js';
+import { ReconcileUnderTest } from '../reconcile/reconcile-under-test.js';
+
+const DAY_MS = 86_400_000;
+const log = createLogger('test-maintenance', 'silent');
+
+describe('maintenance of a fleet', () => {
+  let lifecycle: Lifecycle;
+  let keys: Keys;
+  let redis: Redis;
+
+  beforeEach(() => {
+    lifecycle = new Lifecycle(log);
+    keys = new Keys(testNamespace());
+    redis = new Redis(testRedis().url);
+    lifecycle.onClose('redis', () => redis.disconnect());
+  });
+
+  afterEach(() => lifecycle.close());
+
+  function schedule(owner: string, tasks: readonly FleetTask[], connection = redis): FleetSchedule {
+    const lock = new DistributedLock({ redis: connection, keys, owner });
+    const made = new FleetSchedule({ redis: connection, keys, lock, log });
+    lifecycle.onClose(owner, () => made.close());
+    made.start(tasks);
+    return made;
+  }
+
+  it('does a task once in its interval, however many workers there are, and never twice at a time', async () => {
+    const times: number[] = [];
+    let running = 0;
+    let together = 0;
+    const task: FleetTask = {
+      name: 'task',
+      intervalMs: 400,
+      async run() {
+        times.push(performance.now());
+        running += 1;
+        together = Math.max(together, running);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        running -= 1;
+        return {};
+      },
+    };
+    for (const owner of ['a', 'b', 'c']) schedule(owner, [task]);
+    await until(10_000, 'it has run five times', () => times.length === 5);
+    expect(together).to.equal(1);
+    for (const [i, time] of times.entries()) {
+      if (i > 0) expect(time - times[i - 1]!).to.be.greaterThan(390);
+    }
+  });
+
+  it('goes on after failures, and keeps other tasks going', async () => {
+    const ran = { failing: 0, other: 0 };
+    const failing: FleetTask = {
+      name: 'failing',
+      intervalMs: 50,
+      run: () => {
+        ran.failing += 1;
+        return Promise.reject(new Error('no luck'));
+      },
+    };
+    const other: FleetTask = {
+      name: 'other',
+      intervalMs: 50,
+      run: () => {
+        ran.other += 1;
+        return Promise.resolve({});
+      },
+    };
+    schedule('a', [failing, other]);
+    await until(10_000, 'both have run', () => ran.failing >= 3 && ran.other >= 3);
+  });
+
+  it('tells a task that its lock is lost', async () => {
+    let signal: AbortSignal | undefined;
+    const task: FleetTask = {
+      name: 'long',
+      intervalMs: 60_000,
+      run: (given) => {
+        signal = given;
+        return new Promise((_, reject) => given.addEventListener('abort', () => reject(given.reason)));
+      },
+    };
+    schedule('a', [task]);
+    await until(5000, 'it runs', () => signal !== undefined);
+    await redis.del(keys.lock('long').lease);
+    await until(15_000, 'the task is told', () => signal!.aborted);
+    expect(signal!.reason).to.have.property('name', 'LockLost');
+  });
+
+  it('ends a task that runs when the worker ends, and frees its lock', async () => {
+    let runs = 0;
+    const task: FleetTask = {
+      name: 'long',
+      intervalMs: 60_000,
+      run: (signal) => {
+        runs += 1;
+        return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+      },
+    };
+    const worker = schedule('a', [task]);
+    await until(5000, 'it runs', () => runs === 1);
+    await worker.close();
+    expect(await redis.exists(keys.lock('long').lease)).to.equal(0);
+  });
+
+  it('waits for a Redis that is away', async () => {
+    const server = await RedisServer.start();
+    lifecycle.onClose('server', () => server.stop());
+    const connection = new Redis(server.url, { enableOfflineQueue: false, maxRetriesPerRequest: 0 });
+    connection.on('error', () => undefined);
+    lifecycle.onClose('connection', () => connection.disconnect());
+    let runs = 0;
+    const task: FleetTask = {
+      name: 'task',
+      intervalMs: 300,
+      run: () => {
+        runs += 1;
+        return Promise.resolve({});
+      },
+    };
+    await server.down();
+    schedule('a', [task], connection);
+    await server.up();
+    await until(10_000, 'it runs', () => runs > 0);
+  });
+
+  describe('in Postgres', () => {
+    let postgres: ArchiveUnderTest;
+    let pool: pg.Pool;
+
+    beforeEach(async () => {
+      postgres = await ArchiveUnderTest.start();
+      pool = postgres.sinkPool();
+    });
+
+    afterEach(() => postgres.close());
+
+    const day = (offset: number): string =>
+      new Date(Date.now() + offset * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
+    const partitions = async (): Promise<string[]> => {
+      const rows = await postgres.query<{ name: string }>(
+        `SELECT relname AS name FROM pg_class WHERE relname ~ '^usage_events_[0-9]{8}$' ORDER BY relname`,
+      );
+      return rows.map(({ name }) => name.slice(-8));
+    };
+    const ensure = (offset: number) =>
+      postgres.query(`SELECT ensure_usage_partition(((now() AT TIME ZONE 'UTC')::date + $1::integer))`, [
+        offset,
+      ]);
+    const { signal } = new AbortController();
+
+    it('makes the partitions of yesterday and the coming days', async () => {
+      await partitionsAhead(pool).run(signal);
+      expect(await partitions()).to.deep.equal([-1, 0, 1, 2, 3].map(day));
+    });
+
+    it('drops only days that are over the retention by a whole day, and notes from when events are kept', async () => {
+      for (const offset of [-40, -12, -11, -10, -1]) await ensure(offset);
+      const noted = () => postgres.query('SELECT * FROM sink_positions');
+      expect(await retention(pool, 10).run(signal)).to.deep.equal({ droppedPartitions: 2 });
+      expect(await partitions()).to.deep.equal([-11, -10, -1, 0, 1, 2].map(day));
+      const [position] = await noted();
+      const midnight = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+      expect(position).to.include({
+        ...{ sink: 'retention', stream: 'usage', stream_position: `${midnight - 11 * DAY_MS}-0` },
+      });
+      expect(await retention(pool, 10).run(signal)).to.deep.equal({ droppedPartitions: 0 });
+      expect(await retention(pool, 3).run(signal)).to.deep.equal({ droppedPartitions: 2 });
+      expect((await noted())[0]).to.include({ stream_position: `${midnight - 4 * DAY_MS}-0` });
+      // Longer again: what is gone is gone.
+      await ensure(-40);
+      expect(await retention(pool, 20).run(signal)).to.deep.equal({ droppedPartitions: 1 });
+      expect((await noted())[0]).to.include({ stream_position: `${midnight - 4 * DAY_MS}-0` });
+    });
+  });
+
+  it('reconciles, and tells every process what it found', async () => {
+    const weir = await ReconcileUnderTest.start();
+    try {
+      await (await weir.count(0).idle(60_000).archive()).store();
+      const config = loadConfig({ RECONCILE_INTERVAL_SECONDS: '1', EVENTS_RETENTION_DAYS: '3660' });
+      const registry = new Registry();
+      const lock = new DistributedLock({ redis: weir.redis, keys: weir.keys, owner: 'w' });
+      const ready = Promise.resolve();
+      const ending = new Lifecycle(log);
+      const elsewhere = new Registry();
+      new ReconciliationMetrics(elsewhere, weir.redis, weir.keys);
+      const value = async (of: Registry, name: string): Promise<number> =>
+        (await of.getSingleMetric(`weir_reconciliation_${name}`)!.get()).values[0]!.value;
+      expect(await value(elsewhere, 'drift')).to.equal(0);
+      expect(await value(elsewhere, 'last_run_timestamp_seconds')).to.equal(0);
+      startMaintenance({
+        ...{ redis: weir.redis, keys: weir.keys, lock, log, config, lifecycle: ending },
+        metrics: { registry },
+        database: { pool: weir.postgres.sinkPool(), ready },
+      });
+      try {
+        await until(10_000, 'it has run', async () => (await value(registry, 'windows')) === 1);
+        expect(await value(registry, 'drift')).to.equal(0);
+        await weir.postgres.query('UPDATE usage_events SET tokens = 11');
+        await weir.count(70_000, { customer: 'c2' }).archive();
+        await weir.store();
+        await until(10_000, 'drift is shown', async () => (await value(elsewhere, 'drift')) === 1);
+        await weir.postgres.query('UPDATE usage_events SET tokens = 10');
+        await until(10_000, 'it is gone', async () => (await value(elsewhere, 'drift')) === 0);
+        const lastRun = await value(elsewhere, 'last_run_timestamp_seconds');
+        expect(Math.abs(lastRun - Date.now() / 1000)).to.be.lessThan(30);
+        expect(await weir.redis.hkeys(weir.keys.maintenance)).to.have.members([
+          ...['partitions-ahead', 'retention', 'reconcile'],
+        ]);
+      } finally {
+        await ending.close();
+      }
+    } finally {
+      await weir.close();
+    }
+  });
+});
