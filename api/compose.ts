@@ -7,6 +7,7 @@ import type { Lifecycle } from '../shared/lifecycle.js';
 import type { Logger } from '../shared/logging.js';
 import type { TripwireLimits } from '../shared/messages/commands.js';
 import { createRegistry } from '../shared/metrics.js';
+import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
 import { BacklogSampler } from './backlog-sampler.js';
 import { createDatabase } from './database.js';
@@ -68,6 +69,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   sampler.start();
   lifecycle.onClose('backlog sampler', () => sampler.stop());
   metrics.watch(sampler, config.PARTITIONS);
+  new ReconciliationMetrics(metrics.registry, redis, keys);
   const replies = new ReplyWaiter({ redis, subscriber, keys, deadlineMs: config.REPLY_DEADLINE_MS });
   replies.start();
   lifecycle.onClose('reply waiter', () => replies.stop());

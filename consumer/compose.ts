@@ -18,6 +18,7 @@ import { ProcessProbe } from './engine/probe.js';
 import { retryWhileAway } from './engine/retry.js';
 import { startWatchdog } from './engine/watchdog.js';
 import { Worker } from './engine/worker.js';
+import { startMaintenance } from './maintenance/start-maintenance.js';
 import { ConsumerMetrics } from './metrics.js';
 import { startOpsServer } from './ops-server.js';
 import { AuditLogSink } from './sinks/audit-log.js';
@@ -130,6 +131,9 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     subscriber,
   });
   lifecycle.onClose('worker', () => worker.close());
+  if (database !== undefined) {
+    startMaintenance({ redis, keys, database, lock, log, metrics, config, lifecycle });
+  }
   return { worker, workerId, opsUrl: ops.url };
 
   function historyIn(open: Database): Sink {

@@ -7,6 +7,7 @@ import { connectPostgres } from '../shared/postgres/connect.js';
 import { sinkUrl } from '../shared/postgres/database-url.js';
 import { isPostgresTransient } from '../shared/postgres/errors.js';
 import { migrate } from '../shared/postgres/migrate.js';
+import { migrationNames } from '../shared/postgres/migrations.js';
 
 /** How long a sink waits for the schema before it says that it failed: a worker starts faster than it migrates. */
 const READY_MS = 3000;
@@ -56,9 +57,11 @@ export function openDatabase({ url, poolMax, lock, log, lifecycle }: DatabaseOpt
       let retryMs = RETRY_MS_MIN;
       for (let last = ''; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MS_MAX)) {
         try {
-          await lock.run('migrations', { ...LOCK, signal }, () =>
-            migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
-          );
+          if (!(await isPresent(pool))) {
+            await lock.run('migrations', { ...LOCK, signal }, () =>
+              migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
+            );
+          }
           resolve();
           return;
         } catch (error) {
@@ -76,6 +79,21 @@ export function openDatabase({ url, poolMax, lock, log, lifecycle }: DatabaseOpt
     })();
   });
   return { pool, ready };
+}
+
+/**
+ * Whether there is nothing to migrate: what every start but the first of a version finds. Without asking, a worker
+ * would wait for the lock of one that was killed while it held it, and usage in Redis with it. The login itself shows
+ * that roles and passwords are as they should be.
+ */
+async function isPresent(pool: pg.Pool): Promise<boolean> {
+  try {
+    const { rows } = await pool.query<{ version: string | null }>('SELECT weir_schema_version() AS version');
+    return rows[0]?.version === migrationNames().at(-1);
+  } catch {
+    // Away, empty, or with other passwords: migrating says which.
+    return false;
+  }
 }
 
 /** @throws when the schema is not ready within a short time: to be called again */

@@ -18,7 +18,20 @@ const MIX = [
   ['purchase_made', 1, () => ({ amount: amount(200) })],
 ];
 
+const TENANTS = 5;
+const CUSTOMERS_PER_TENANT = 10;
+const ENDPOINTS = ['/v1/chat/completions', '/v1/embeddings', '/v1/images'];
+const MODELS = ['gpt-4o', 'gpt-4o-mini'];
+/** Dashboards look back this far. */
+const RANGE_MS = 600_000;
+/** By then an event is in Postgres, and has a receipt. */
+const ARCHIVED_MS = 10_000;
+/** Single usage events that were accepted, the oldest first. */
+const SENT_MAX = 10_000;
+const sent = [];
+
 let last = newEvent();
+let lastUsage = newUsage();
 
 function below(bound) {
   return Math.floor(Math.random() * bound);
@@ -41,6 +54,62 @@ function newEvent() {
     event_id: randomUUID(),
     timestamp: new Date().toISOString(),
   };
+}
+
+function newUsage() {
+  const tenant = below(TENANTS);
+  const inputTokens = below(2000);
+  const outputTokens = below(1000);
+  return {
+    eventId: randomUUID(),
+    timestamp: new Date().toISOString(),
+    tenantId: `tenant-${tenant}`,
+    customerId: customerOf(tenant),
+    apiEndpoint: ENDPOINTS[below(ENDPOINTS.length)],
+    metadata: {
+      tokens: inputTokens + outputTokens,
+      model: MODELS[below(MODELS.length)],
+      latencyMs: 50 + below(2000),
+      inputTokens,
+      outputTokens,
+      region: 'eu-central-1',
+    },
+  };
+}
+
+function customerOf(tenant) {
+  return `customer-${tenant}-${below(CUSTOMERS_PER_TENANT)}`;
+}
+
+export async function setUsage(request) {
+  if (Math.random() >= REPEATED_SHARE) lastUsage = newUsage();
+  request.json = lastUsage;
+}
+
+export async function setUsageBatch(request) {
+  request.json = Array.from({ length: BATCH_EVENTS }, newUsage);
+}
+
+/** Whose usage a dashboard shows, and when. */
+export async function setCustomer(context) {
+  const tenant = below(TENANTS);
+  const now = Date.now();
+  Object.assign(context.vars, {
+    tenant: `tenant-${tenant}`,
+    customer: customerOf(tenant),
+    from: new Date(now - RANGE_MS).toISOString(),
+    to: new Date(now).toISOString(),
+  });
+}
+
+/** An event that is old enough, if there is one; else one that nobody sent. */
+export async function setReceipt(request, context) {
+  const [oldest] = sent;
+  const isOld = oldest !== undefined && oldest.at < Date.now() - ARCHIVED_MS;
+  context.vars.isArchived = isOld;
+  if (isOld) sent.shift();
+  request.url = request.url.replace(/[^/]*$/, isOld ? oldest.event.eventId : randomUUID());
+  request.headers = { ...request.headers, 'X-Tenant-Id': isOld ? oldest.event.tenantId : 'tenant-0' };
 }
 
 export async function setEvent(request) {
@@ -66,6 +135,28 @@ export async function checkAccepted(_request, response) {
 
 export async function checkBatch(_request, response) {
   expect(response, ({ accepted, rejected }) => accepted === BATCH_EVENTS && rejected.length === 0);
+}
+
+export async function checkUsage(request, response) {
+  expect(response, ({ status, eventId }) => status === 'accepted' && typeof eventId === 'string');
+  if (sent.length < SENT_MAX) sent.push({ event: request.json, at: Date.now() });
+}
+
+export async function checkCurrent(_request, response) {
+  expect(response, ({ minute, hour, day }) => minute.calls <= hour.calls && hour.calls <= day.calls);
+}
+
+export async function checkWindows(_request, response) {
+  expect(response, ({ windows, watermark }) => Array.isArray(windows) && typeof watermark === 'string');
+}
+
+export async function checkSummary(_request, response) {
+  expect(response, ({ rows, total }) => Array.isArray(rows) && typeof total === 'object');
+}
+
+export async function checkReceipt(_request, response, context) {
+  if (!context.vars.isArchived) return;
+  expect(response, ({ status, archived }) => archived === true && ['accepted', 'late'].includes(status));
 }
 
 export async function checkDecision(_request, response) {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /**
- * `npm run load [-- producers readers]`: a weir of its own (API, two workers, private Redis) on a free loopback
+ * `npm run load [-- producers readers usage]`: a weir of its own (API, two workers, private stores) on a free loopback
  * port, the scenarios against it one after the other, everything stopped. Exit code 1 if a threshold failed.
  */
 const here = dirname(fileURLToPath(import.meta.url));
@@ -153,6 +153,8 @@ async function main(names) {
   }
   await install();
   folder = await mkdtemp(join(tmpdir(), 'weir-load-'));
+  // Where we are root Postgres runs as another user, whose data would otherwise lie elsewhere and stay there.
+  await chmod(folder, 0o711);
   const url = await startWeir(join(folder, 'data'));
   const failed = [];
   for (const name of names) {
@@ -164,4 +166,4 @@ async function main(names) {
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => void end(130));
 const names = process.argv.slice(2);
-main(names.length > 0 ? names : ['producers', 'readers']).then(end, (error) => fail(error.message));
+main(names.length > 0 ? names : ['producers', 'readers', 'usage']).then(end, (error) => fail(error.message));

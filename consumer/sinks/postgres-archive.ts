@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type pg from 'pg';
 import { ARCHIVE } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
+import type { StoredWindow } from '../../shared/messages/window-emission.js';
 import { partitionName } from '../../shared/topics.js';
 import type { Archive, ArchiveBatch, JudgedEvent, RefusedEvent } from '../engine/archive.js';
 import {
@@ -11,6 +12,7 @@ import {
   storeBatch,
   type Written,
 } from './postgres/archive-transaction.js';
+import type { Refusal } from './postgres/bisect.js';
 import type { CorrectionSettings } from './postgres/cold-windows.js';
 import { CustomerIds, Customers } from './postgres/customers.js';
 import { isStale } from './postgres/sql-state.js';
@@ -76,15 +78,17 @@ export class PostgresArchive implements Archive {
     const begun = performance.now();
     const customers = new Customers();
     const { rows, refused, skipped } = await this.read(batch.events, customers);
-    const prepared = { batch, rows, windows: this.latest(batch, customers) };
+    const { windows, unfit } = latest(batch, customers);
+    const prepared = { batch, rows, windows };
     const written = await this.store(prepared, customers);
     const { metrics } = this.options;
-    metrics.wrote(written.rows, prepared.windows.length, (performance.now() - begun) / 1000);
+    metrics.wrote(written.rows, windows.length, (performance.now() - begun) / 1000);
     const worthTelling = written.refused.filter(({ item }) => !isOnlyTrace(item.event));
     const told = [...refused, ...worthTelling.map(({ item, error }) => ({ event: item.event, error }))];
     const traces = skipped + written.refused.length - worthTelling.length;
     if (told.length > 0) metrics.refused(told.length);
     if (traces > 0) metrics.skipped(traces);
+    for (const { item, error } of unfit) this.lost(item, error);
     this.report(written, batch);
     return told;
   }
@@ -104,17 +108,6 @@ export class PostgresArchive implements Archive {
       else rows.push(read);
     }
     return { rows, refused, skipped: reader.skipped };
-  }
-
-  /** A statement can touch a row only once: of the same window the last emission, which has all. */
-  private latest({ windows }: ArchiveBatch, customers: Customers): readonly WindowRow[] {
-    const latest = new Map<string, WindowRow>();
-    for (const { emission: window } of windows) {
-      const customer = customers.of(window.tenant, window.customer);
-      if (customer === undefined) this.lost(window, 'the tenant or the customer is none');
-      else latest.set(`${window.tenant}:${window.start}:${window.customer}`, { customer, window });
-    }
-    return [...latest.values()];
   }
 
   private async store(prepared: PreparedBatch, customers: Customers): Promise<Written> {
@@ -154,10 +147,25 @@ export class PostgresArchive implements Archive {
   }
 
   /** The next revision of the window may do better; nothing else waits for it. */
-  private lost(window: WindowRow['window'], error: string): void {
+  private lost(window: StoredWindow, error: string): void {
     this.options.log.error({ window, error }, 'Postgres refuses a window');
     this.options.metrics.windowsRefused(1);
   }
+}
+
+/** A statement can touch a row only once: of the same window the last emission, which has all. */
+function latest(
+  { windows }: ArchiveBatch,
+  customers: Customers,
+): { windows: readonly WindowRow[]; unfit: readonly Refusal<StoredWindow>[] } {
+  const rows = new Map<string, WindowRow>();
+  const unfit: Refusal<StoredWindow>[] = [];
+  for (const { emission: window } of windows) {
+    const customer = customers.of(window.tenant, window.customer);
+    if (customer === undefined) unfit.push({ item: window, error: 'the tenant or the customer is none' });
+    else rows.set(`${window.tenant}:${window.start}:${window.customer}`, { customer, window });
+  }
+  return { windows: [...rows.values()], unfit };
 }
 
 const DISAGREEMENTS = {

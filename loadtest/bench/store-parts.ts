@@ -30,7 +30,7 @@ export async function insertPart(bench: Bench): Promise<Row[]> {
     }
     const rates = rounds.map(([a, b]): [number, number] => [a.rowsPerSecond, b.rowsPerSecond]);
     const cpu = compare(rounds.map(([a, b]) => [a.cpuMicrosPerRow, b.cpuMicrosPerRow]));
-    const what = `usage events into Postgres by the archive, ${PARTITIONS} partitions at once; INSERT … SELECT unnest, 500 rows`;
+    const what = `rows into Postgres by the archive, ${PARTITIONS} partitions at once; INSERT … SELECT unnest, 500 rows`;
     return [
       comparisonRow('h', what, compare(rates)),
       {
@@ -70,7 +70,7 @@ export async function lockPart(bench: Bench): Promise<Row[]> {
     const p99 = figuresOf(each.map(({ waitMs }) => waitMs.p99)).median;
     return {
       part: 'k',
-      what: `named lock, acquired and released, ${contenders === 1 ? 'one contender' : `${contenders} contenders`}`,
+      what: `named lock acquired and released, ${contenders === 1 ? 'one contender' : `${contenders} contenders`}`,
       ours: `${inThousands(ours)}, wait ${shownPercentiles({ p50, p99 })}`,
       ...(contenders === 1 ? {} : { ratio: `${shownRatio(ratio)} of one contender` }),
     };
@@ -86,14 +86,14 @@ export async function rlsPart({ rounds }: Bench): Promise<Row[]> {
   return costs.flatMap(({ query, bound, unbound, bare }): Row[] => [
     {
       part: 'l',
-      what: `${RLS_QUERIES[query]} with row level security; the same transaction without policies`,
+      what: `${RLS_QUERIES[query]}, row level security; the same transaction, no policies`,
       ours: micros(bound),
       peer: micros(unbound),
       ratio: (bound.median / unbound.median).toFixed(2),
     },
     {
       part: 'l',
-      what: 'the same against the query alone: no transaction, no tenant',
+      what: 'the same; the query alone, no transaction, no tenant',
       ours: micros(bound),
       peer: micros(bare),
       ratio: (bound.median / bare.median).toFixed(2),

@@ -31,8 +31,8 @@ export interface UsageRate {
   readonly eventsPerSecond: number;
   /** CPU time per event, in µs; undefined where the system does not tell. */
   readonly cpu: Cpu<number> | undefined;
-  /** Which share of the events Postgres had by then; 0 without one. */
-  readonly archivedShare: number;
+  /** Events that went into Postgres meanwhile; 0 without one. */
+  readonly archivedPerSecond: number;
 }
 
 /** One of each process. */
@@ -46,6 +46,8 @@ interface Target {
   readonly waiting: () => Promise<number>;
   /** All events counted, when there are none waiting. */
   readonly counted: () => Promise<number>;
+  /** Events that are in Postgres. */
+  readonly archived: () => Promise<number>;
 }
 
 /** POST /usage/batch to committed windows: one API process, one worker. */
@@ -69,10 +71,8 @@ export async function weirUsageRate(server: RedisServer, options: UsageRateOptio
     await whenReady(api.url);
     const waiting = () => backlog(redis, keys, 'usage');
     const counted = () => countedCalls(redis, keys);
-    const rate = await measure(server, { api, worker, waiting, counted }, options);
-    if (databaseUrl === undefined) return rate;
-    const archived = await rowsIn(databaseUrl);
-    return { ...rate, archivedShare: archived / (options.warmUpEvents + options.events) };
+    const archived = async () => (databaseUrl === undefined ? 0 : rowsIn(databaseUrl));
+    return await measure(server, { api, worker, waiting, counted, archived }, options);
   } finally {
     for (const each of started) await each.stop();
     await emptyRedis(redis);
@@ -101,7 +101,7 @@ export async function bullmqUsageRate(server: RedisServer, options: UsageRateOpt
       return waiting + active;
     };
     const counted = async () => Number(await redis.get(countedKey));
-    return await measure(server, { api, worker, waiting, counted }, options);
+    return await measure(server, { api, worker, waiting, counted, archived: async () => 0 }, options);
   } finally {
     for (const each of started) await each.stop();
     await queue.close();
@@ -129,11 +129,14 @@ async function measure(
     };
     await send(0, warmUpEvents);
     const pids = { api: api.pid, worker: worker.pid, redis: server.pid, generator: generator.pid };
+    const archivedBefore = await target.archived();
     const before = cpuOf(pids);
     const eventsPerSecond = await send(warmUpEvents / EVENTS_PER_BODY, events);
     const after = cpuOf(pids);
+    const archived = (await target.archived()) - archivedBefore;
     await assertCounted(target, warmUpEvents + events);
-    return { eventsPerSecond, cpu: cpuPerEvent(before, after, events), archivedShare: 0 };
+    const archivedPerSecond = (archived / events) * eventsPerSecond;
+    return { eventsPerSecond, cpu: cpuPerEvent(before, after, events), archivedPerSecond };
   } finally {
     await generator.stop();
   }

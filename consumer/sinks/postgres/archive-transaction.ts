@@ -111,8 +111,11 @@ export async function storeBatch(
 
   cold.retain(left);
   await writeCorrections(tx, partition, cold);
-  await movePosition(tx, ARCHIVE, stream, { from: position, to: batch.to, position: batch.position });
   const isAhead = lacks(batch, position) || [...missing].some((row) => left.has(row));
+  // Not backwards, for a zombie; but where ids begin anew the position does too.
+  if (isAhead || position === undefined || compareEntryIds(batch.to, position) > 0) {
+    await movePosition(tx, ARCHIVE, stream, batch);
+  }
   return {
     rows: left.size,
     corrected: cold.windows.length,

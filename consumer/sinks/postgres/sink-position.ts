@@ -1,4 +1,4 @@
-import { compareEntryIds, FIRST_POSITION } from '../../engine/head.js';
+import { FIRST_POSITION } from '../../engine/head.js';
 import type { Transaction } from './transaction.js';
 
 const SELECT = 'SELECT outbox_id FROM sink_positions WHERE sink = $1 AND stream = $2 FOR UPDATE';
@@ -24,18 +24,13 @@ export async function lockPosition(
   return row === undefined || row.outbox_id === FIRST_POSITION ? undefined : row.outbox_id;
 }
 
-/** Never backwards. The row is locked. */
+/** The row is locked. */
 export async function movePosition(
   tx: Transaction,
   sink: string,
   stream: string,
-  {
-    from,
-    to,
-    position,
-  }: { readonly from: string | undefined; readonly to: string; readonly position: string },
+  { to, position }: { readonly to: string; readonly position: string },
 ): Promise<void> {
-  if (from !== undefined && compareEntryIds(to, from) <= 0) return;
   await tx.query(
     'UPDATE sink_positions SET outbox_id = $3, stream_position = $4 WHERE sink = $1 AND stream = $2',
     [sink, stream, to, position],

@@ -24,12 +24,17 @@ describe('an archive that is not from the same time as Redis', () => {
 
   it('takes what a Redis brings whose clock was set back, too', async () => {
     await archive.write(new JudgedStream(0, 5000).judge(['a', 'accepted']).batch());
-    const anew = new JudgedStream(0, 1000).judge(['b', 'accepted']).judge(['c', 'cold']);
-    await archive.write(anew.batch());
-    await archive.write(anew.batch());
+    const anew = new JudgedStream(0, 1000)
+      .judge(['b', 'accepted'])
+      .judge(['c', 'cold'])
+      .judge(['d', 'accepted']);
+    await archive.write(anew.batch(0, 2));
+    await archive.write(anew.batch(0, 2));
+    await archive.write(anew.batch(2));
     expect(await test.rows()).to.deep.equal([
       '1001-0:0 b accepted 1',
       '1002-0:0 c late 2',
+      '1003-0:0 d accepted 1',
       '5001-0:0 a accepted 1',
     ]);
     expect(await test.windows()).to.deep.equal(['c 0 revised 2: 1/10 1']);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { PostgresArchive } from '../../../consumer/sinks/postgres-archive.js';
+import { until } from '../../support/redis-server.js';
 import { ArchiveUnderTest, JudgedStream, T0 } from './archive-under-test.js';
 
 describe('the archive in Postgres, writing once', () => {
@@ -144,6 +145,36 @@ describe('the archive in Postgres, writing once', () => {
     const [cold] = await test.query('SELECT sum(total_calls)::integer AS calls FROM aggregation_windows');
     expect(cold).to.deep.equal({ calls: 160 });
     expect(await position()).to.include({ outbox_id: stream.outboxId(40) });
+  });
+
+  it('looks where it is, and what a window has, only when others have finished with them', async () => {
+    const stream = new JudgedStream().judge(['a', 'accepted']).emit({}).judge(['b', 'cold']);
+    await archive.write(stream.batch(0, 2));
+    for (const [table, statement] of [
+      ['sink_positions', 'SELECT outbox_id'],
+      ['aggregation_windows', 'SELECT asked'],
+    ]) {
+      const other = await test.owner.connect();
+      try {
+        await other.query(`BEGIN; SELECT * FROM ${table} FOR UPDATE`);
+        const write = archive.write(stream.batch(2));
+        await until(5000, `the sink waits for ${table}`, async () => {
+          const waiting = await test.query(
+            `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE $1 || '%'
+               AND datname = current_database()`,
+            [statement],
+          );
+          return waiting.length === 1;
+        });
+        await other.query('ROLLBACK');
+        await write;
+      } finally {
+        other.release();
+      }
+      // For the next turn.
+      await test.query(`DELETE FROM usage_events WHERE event_id = 'b'`);
+    }
+    expect(await test.windows()).to.deep.equal(['c 0 revised 3: 3/30 2']);
   });
 
   it('makes each customer once when several partitions meet them at the same time', async () => {

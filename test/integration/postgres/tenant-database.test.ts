@@ -136,6 +136,30 @@ describe('a tenant’s transaction', () => {
     expect(await pid()).not.to.equal(first);
   });
 
+  it('leaves no tenant behind in the session', async () => {
+    await asAcme(customers);
+    await until(5000, 'the transaction is over', () => fixture.app.idleCount === 1);
+    const error = await errorOf(() => fixture.app.query('SELECT * FROM customers'));
+    expect(error).to.include({ code: '42501' });
+  });
+
+  it('only reads, though the session has been told otherwise', async () => {
+    await asAcme((trx) => sql`SELECT set_config('default_transaction_read_only', 'off', false)`.execute(trx));
+    expect(await errorOf(() => asAcme((trx) => sql`SELECT lo_create(0)`.execute(trx)))).to.include({
+      code: '25006',
+    });
+  });
+
+  it('takes one statement at a time, prepared under a name or not', async () => {
+    for (let n = 0; n < 110; n += 1) {
+      await asAcme((trx) => sql`SELECT ${sql.lit(n)} AS n`.execute(trx));
+    }
+    const { rows } = await fixture.app.query('SELECT count(*)::int AS n FROM pg_prepared_statements');
+    expect(rows[0].n).to.be.within(90, 100);
+    const stacked = asAcme((trx) => sql`SELECT 1; SELECT 2`.execute(trx));
+    expect(await errorOf(() => stacked)).to.include({ code: '42601' });
+  });
+
   it('goes on when a migration has changed what a prepared statement reads', async () => {
     const read = () => asAcme((trx) => sql`SELECT * FROM tenants`.execute(trx));
     await read();

@@ -1,0 +1,68 @@
+import { expect } from 'chai';
+import type pg from 'pg';
+import pino from 'pino';
+import { PostgresCheck } from '../../../api/operations/postgres-check.js';
+
+const NEWEST = '0002_restriction-changes';
+
+interface Row {
+  readonly version: string | null;
+  readonly bound: boolean;
+}
+
+/** A check of a Postgres that answers as told, and what was logged and asked. */
+function checked(answers: readonly (Row | Error | 'never')[]) {
+  const logged: string[] = [];
+  let asked = 0;
+  const pool = {
+    query: async () => {
+      const answer = answers[Math.min(asked, answers.length - 1)];
+      asked += 1;
+      if (answer instanceof Error) throw answer;
+      return answer === 'never' ? new Promise(() => undefined) : { rows: [answer] };
+    },
+  } as unknown as pg.Pool;
+  const log = pino(
+    { level: 'info' },
+    { write: (line: string) => logged.push((JSON.parse(line) as { msg: string }).msg) },
+  );
+  const check = new PostgresCheck({ pool, log, newest: NEWEST, deadlineMs: 20 });
+  return { check, logged, asked: () => asked };
+}
+
+const UP: Row = { version: NEWEST, bound: true };
+
+describe('the check of Postgres for /ready', () => {
+  for (const [state, what, answer] of [
+    ['ok', 'the newest schema', UP],
+    ['ok', 'a newer one', { version: '0003_more', bound: true }],
+    ['migrating', 'an older one', { version: '0001_metering', bound: true }],
+    ['migrating', 'none at all', { version: null, bound: true }],
+    ['migrating', 'a role that is not made yet', Object.assign(new Error('no'), { code: '28P01' })],
+    ['down', 'a role that nothing binds', { version: NEWEST, bound: false }],
+    ['down', 'a server that is away', Object.assign(new Error('no'), { code: 'ECONNREFUSED' })],
+    ['down', 'a server that does not answer', 'never'],
+  ] as const) {
+    it(`says ${state} of ${what}`, async () => {
+      expect(await checked([answer]).check.state()).to.equal(state);
+    });
+  }
+
+  it('asks once, however many want to know, and again when it has been answered', async () => {
+    const { check, asked } = checked([UP]);
+    expect(await Promise.all([check.state(), check.state(), check.state()])).to.deep.equal([
+      'ok',
+      'ok',
+      'ok',
+    ]);
+    expect(asked()).to.equal(1);
+    await check.state();
+    expect(asked()).to.equal(2);
+  });
+
+  it('logs a change, not every answer', async () => {
+    const { check, logged } = checked([UP, new Error('away'), new Error('away'), UP, UP]);
+    for (let n = 0; n < 5; n += 1) await check.state();
+    expect(logged).to.deep.equal(['postgres is not ready', 'postgres is ready']);
+  });
+});
