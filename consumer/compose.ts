@@ -153,6 +153,10 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
         await whenReady(open);
         return archive.write(batch);
       },
+      remembers: async (partition) => {
+        await whenReady(open);
+        return archive.remembers(partition);
+      },
     };
   }
 

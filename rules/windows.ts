@@ -1,7 +1,7 @@
 import type { Effect } from '../shared/effects.js';
 import type { ArchivedData } from '../shared/messages/usage.js';
 import type { AsOf, CountersState, MeteringState, WindowState } from '../shared/state/metering-state.js';
-import type { MeteringContext } from './windows/context.js';
+import type { MeteringContext, WindowSettings } from './windows/context.js';
 import { countersTimer, countInSlots } from './windows/counters.js';
 import { emissionOf } from './windows/emission.js';
 import type { UsageEvent } from './windows/usage-event.js';
@@ -171,6 +171,15 @@ export function foldArchived(
   const draft = draftOfPartition(state, step);
   draft.archived = upTo!;
   return draft;
+}
+
+/**
+ * What a partition begins with that was lost while the archive was not: every window that has begun is cold. A window
+ * begun anew would hold only what came since, and replace what the archive has counted in it.
+ * @param at ms since the epoch
+ */
+export function bornAgain(at: number, { windowMs }: Pick<WindowSettings, 'windowMs'>): MeteringState {
+  return { ...NEW_METERING, coldUntil: windowStart(at, windowMs) + windowMs };
 }
 
 /** The window is not in Redis and may not begin there: it has left, or may have been corrected without being here. */

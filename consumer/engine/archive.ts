@@ -51,4 +51,6 @@ export interface Archive {
    * @throws to be called again
    */
   write(batch: ArchiveBatch): Promise<readonly RefusedEvent[]>;
+  /** Whether it has anything of this partition. @throws while it is away */
+  remembers(partition: Partition): Promise<boolean>;
 }

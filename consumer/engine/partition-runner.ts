@@ -6,6 +6,7 @@ import { NewerDocumentError } from '../../shared/state/state-codec.js';
 import { isArchived, type Partition, partitionName } from '../../shared/topics.js';
 import type { Archive } from './archive.js';
 import { ArchiveDrain } from './archive-drain.js';
+import { beginAgain } from './begin-again.js';
 import { Doorbell } from './doorbell.js';
 import type { Drain } from './drain.js';
 import type { Engine } from './engine.js';
@@ -71,10 +72,10 @@ export class PartitionRunner {
   constructor(
     readonly partition: Partition,
     private readonly engine: Engine,
-    processor: Processor,
+    private readonly processor: Processor,
     private readonly lease: Lease,
     sinks: readonly Sink[],
-    archive: Archive | undefined,
+    private readonly archive: Archive | undefined,
   ) {
     this.name = partitionName(partition);
     this.keys = engine.keys.partition(partition);
@@ -124,6 +125,7 @@ export class PartitionRunner {
     let end: RunEnd;
     const draining = this.drains.map((drain) => drain.run());
     try {
+      await this.beginAgain();
       await this.fold.restore();
       this.restored = true;
       while (!this.stopping && !this.lost) await this.turn();
@@ -141,6 +143,14 @@ export class PartitionRunner {
       () => undefined,
     );
     return end;
+  }
+
+  private beginAgain(): Promise<void> {
+    const { engine, partition, keys, lease, processor, archive, log } = this;
+    return retryWhileAway(
+      () => beginAgain({ redis: engine.redis, partition, keys, lease, processor, archive, log }),
+      () => !this.stopping && !this.lost,
+    );
   }
 
   /** Once per heartbeat: trim, look, report. @throws FencedError */

@@ -3,8 +3,9 @@ import type pg from 'pg';
 import { ARCHIVE } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import type { StoredWindow } from '../../shared/messages/window-emission.js';
-import { partitionName } from '../../shared/topics.js';
+import { type Partition, partitionName } from '../../shared/topics.js';
 import type { Archive, ArchiveBatch, JudgedEvent, RefusedEvent } from '../engine/archive.js';
+import { FIRST_POSITION } from '../engine/head.js';
 import {
   CorrectionRefused,
   OtherPostgres,
@@ -91,6 +92,14 @@ export class PostgresArchive implements Archive {
     for (const { item, error } of unfit) this.lost(item, error);
     this.report(written, batch);
     return told;
+  }
+
+  async remembers(partition: Partition): Promise<boolean> {
+    const { rowCount } = await this.options.pool.query(
+      'SELECT FROM sink_positions WHERE sink = $1 AND stream = $2 AND outbox_id <> $3',
+      [ARCHIVE, partitionName(partition), FIRST_POSITION],
+    );
+    return rowCount === 1;
   }
 
   private async read(

@@ -3,7 +3,7 @@ import { foldCountersTimer } from '../../rules/windows/counters.js';
 import { parseMeteringTimer } from '../../rules/windows/metering-timer.js';
 import { usageEventOf } from '../../rules/windows/usage-event.js';
 import { windowStart } from '../../rules/windows/window-document.js';
-import { foldArchived, foldUsage, foldWindowTimer } from '../../rules/windows.js';
+import { bornAgain, foldArchived, foldUsage, foldWindowTimer } from '../../rules/windows.js';
 import { countersDocument, PARTITION_DOCUMENT } from '../../shared/keys.js';
 import type { Message } from '../../shared/messages/message.js';
 import { ARCHIVED, USAGE } from '../../shared/messages/usage.js';
@@ -48,6 +48,10 @@ export class Metering implements Processor {
     return name.startsWith('counters:')
       ? encodeCounters(document as CountersState)
       : encodeWindow(document as WindowState);
+  }
+
+  bornAgain(at: number): readonly (readonly [string, MeteringState])[] {
+    return [[PARTITION_DOCUMENT, bornAgain(at, this.settings)]];
   }
 
   foldsAlone(): boolean {

@@ -33,12 +33,6 @@ export class UsageTopic {
     await append(this.redis, this.keysOf(tenant, customer), [[JSON.stringify(message)]], UNBOUNDED);
   }
 
-  /** Messages ever appended, weir's own among them. */
-  async appended(): Promise<number> {
-    const counts = await Promise.all(this.all.map((keys) => this.redis.get(keys.appended)));
-    return counts.reduce((sum, count) => sum + Number(count ?? 0), 0);
-  }
-
   /** Starts in ms of the customer's windows that are in Redis, ascending. */
   async hotWindows(tenant: string, customer: string): Promise<number[]> {
     const index = this.keysOf(tenant, customer).index(hotWindowsIndex(tenant, customer));

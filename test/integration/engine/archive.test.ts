@@ -20,6 +20,10 @@ class CollectingArchive implements Archive {
     return Promise.resolve(refused.map((event) => ({ event, error: 'not in my house' })));
   }
 
+  remembers(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
   get events(): JudgedEvent[] {
     return this.batches.flatMap(({ events }) => events);
   }

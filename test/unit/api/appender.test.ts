@@ -86,7 +86,11 @@ describe('Appender', () => {
       ...Array(300).fill('full'),
     ]);
     expect((await stream(keys)).ids).to.deep.equal(Array.from({ length: 300 }, (_, i) => `m${i}`));
-    expect(await subject.append(keys, message(1))).to.deep.equal({ kind: 'full', reason: 'backlog', backlog: 300 });
+    expect(await subject.append(keys, message(1))).to.deep.equal({
+      kind: 'full',
+      reason: 'backlog',
+      backlog: 300,
+    });
   });
 
   it('shares the room exactly with another process', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Keys } from '../../../../shared/keys.js';
 import type { Answer } from '../../../support/http-client.js';
 import { PostgresServer } from '../../../support/postgres-server.js';
 import { until } from '../../../support/redis-server.js';
@@ -81,6 +82,25 @@ describe('contract: Postgres is away', () => {
     await server.restart();
     await weir.ready();
     expect(await caller.receiptWhen('early')).to.include({ status: 'accepted', windowRevision: 1 });
+  });
+
+  it('a worker that was killed while it migrated holds up no other: there is nothing left to migrate', async () => {
+    await start(QUICK);
+    const archiveAll = async (round: string): Promise<void> => {
+      const events = Array.from({ length: 32 }, (_, i) => usage(`c-${i}`, { eventId: `${round}-${i}` }));
+      await caller.postAll(events);
+      for (const { eventId } of events) await caller.receiptWhen(eventId);
+    };
+    await archiveAll('before');
+    const { lease } = new Keys(weir.namespace).lock('migrations');
+    await weir.redis.set(lease, 'killed:1:nonce', 'PX', 60_000);
+    const heir = await weir.worker();
+    await until(10_000, 'the new worker owns a partition', async () => {
+      const leases = await Promise.all(weir.usage.all.map((keys) => weir.redis.get(keys.lease)));
+      return leases.some((holder) => holder?.startsWith(`${heir.workerId}:`));
+    });
+    await archiveAll('after');
+    expect(await weir.redis.get(lease)).to.equal('killed:1:nonce');
   });
 
   it('a full archive backlog is 429 backlog_full, for usage alone, until Postgres is back', async function () {
