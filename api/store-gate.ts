@@ -1,5 +1,10 @@
 import type { Redis } from 'ioredis';
-import { claimInstallation, evictionDefect, type Installation, InstallationError } from '../shared/installation.js';
+import {
+  claimInstallation,
+  evictionDefect,
+  type Installation,
+  InstallationError,
+} from '../shared/installation.js';
 import type { Keys } from '../shared/keys.js';
 import type { Logger } from '../shared/logging.js';
 import { StoreUnavailable } from '../shared/redis/store-unavailable.js';

@@ -148,7 +148,9 @@ export const configSchema = z.object({
     .describe('Raw usage events are kept this many days; older ones are refused with 422.'),
   RECONCILE_INTERVAL_SECONDS: integer(1, 86_400)
     .default(60)
-    .describe('How often one worker proves that hot windows, closed windows and raw events agree, in seconds.'),
+    .describe(
+      'How often one worker proves that hot windows, closed windows and raw events agree, in seconds.',
+    ),
   SLOW_REQUEST_MS: integer(1, 600_000).default(500).describe('Requests slower than this are logged, in ms.'),
   SHUTDOWN_TIMEOUT_MS: integer(100, 600_000)
     .default(10_000)
