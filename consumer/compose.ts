@@ -130,10 +130,11 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     partitionsPerTopic: config.PARTITIONS,
     subscriber,
   });
-  lifecycle.onClose('worker', () => worker.close());
   if (database !== undefined) {
     startMaintenance({ redis, keys, database, lock, log, metrics, config, lifecycle });
   }
+  // Last, so that it is first to be closed: whatever else takes its time, others get the partitions at once.
+  lifecycle.onClose('worker', () => worker.close());
   return { worker, workerId, opsUrl: ops.url };
 
   function historyIn(open: Database): Sink {

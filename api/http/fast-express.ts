@@ -9,6 +9,10 @@ declare global {
       /** performance.now() when the request's headers were read. */
       startedAt: number;
     }
+    interface Response {
+      /** Among those in flight. */
+      placeInFlight: number;
+    }
   }
 }
 
@@ -41,7 +45,9 @@ export function createFastExpress(): FastExpress {
     requestId = '';
     startedAt = 0;
   }
-  class FastResponse extends ServerResponse {}
+  class FastResponse extends ServerResponse {
+    placeInFlight = -1;
+  }
 
   // instance → FastRequest.prototype (= app.request) → Express' request → http.IncomingMessage.prototype
   Object.setPrototypeOf(FastRequest.prototype, app.request);

@@ -6,6 +6,7 @@ import type { Logger } from '../../shared/logging.js';
 import { type ApiMetrics, UNMATCHED } from '../metrics.js';
 import { Refusal } from '../refusal.js';
 import type { FastExpress } from './fast-express.js';
+import { InFlight } from './in-flight.js';
 import { problemDocument, sendProblem } from './problem.js';
 
 export interface HttpServerOptions {
@@ -47,7 +48,7 @@ export class HttpServer {
   private readonly server: Server;
   /** Connections that have not sent a request yet. */
   private readonly unanswered = new Set<Socket>();
-  private readonly inFlight = new Set<Response>();
+  private readonly inFlight = new InFlight();
   private closing = false;
 
   constructor(private readonly options: HttpServerOptions) {
@@ -125,7 +126,7 @@ export class HttpServer {
 
   private finish(req: Request, res: Response): void {
     const { metrics, log, slowRequestMs } = this.options;
-    this.inFlight.delete(res);
+    this.inFlight.remove(res);
     const milliseconds = performance.now() - req.startedAt;
     const route = (req.route as { readonly path: string } | undefined)?.path ?? UNMATCHED;
     const status = res.writableFinished ? res.statusCode : CLIENT_CLOSED;

@@ -42,8 +42,22 @@ export function parseIsoTime(text: string): number {
   return dayMs(text) + ms - zoneMs(text, at);
 }
 
+/** The last day that was read: almost every event of a day begins with the same one. */
+let knownDay = '';
+let knownDayMs = Number.NaN;
+
 /** The day that the text begins with, in ms since the epoch. */
 function dayMs(text: string): number {
+  if (knownDay !== '' && text.startsWith(knownDay)) return knownDayMs;
+  const ms = readDay(text);
+  if (!Number.isNaN(ms)) {
+    knownDay = text.slice(0, 10);
+    knownDayMs = ms;
+  }
+  return ms;
+}
+
+function readDay(text: string): number {
   // Date.UTC takes the years before 100 for those of the last century.
   const century = two(text, 0);
   const year = century * 100 + two(text, 2);

@@ -7,7 +7,10 @@ acknowledge_archive: the archive has written the outbox, and the messages of the
         5 stream entry up to which all is written   6 bytes of messages written
         7 record batch version   8 message that tells the fold (JSON array of one), or empty
         9.. rows that Postgres refused, each: message (JSON), error, when (ms)
-  reply 1 noted   0 FENCED: the lease is not mine   -1 noted already (its reply was lost), nothing done now
+  reply 1   noted
+        0   FENCED: the lease is not mine
+        -1  noted already (its reply was lost), nothing done now
+        -2  the archive is not where the caller thinks (Redis has lost an acknowledgement), nothing done
 
 The positions, the bytes that no longer wait, the dead letters and the message to the fold take effect together.
 
@@ -17,8 +20,9 @@ allow-oom: what is archived is memory to be freed.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
-if (redis.call('HGET', KEYS[2], ARGV[2]) or '0-0') ~= ARGV[3] then
-  return -1
+local position = redis.call('HGET', KEYS[2], ARGV[2]) or '0-0'
+if position ~= ARGV[3] then
+  return position == ARGV[4] and -1 or -2
 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[4], ARGV[2] .. '.stream', ARGV[5])
 redis.call('HINCRBY', KEYS[2], ARGV[2] .. '.bytes', ARGV[6])

@@ -10,6 +10,7 @@ import { type Partition, partitionName } from '../../shared/topics.js';
 import type { Archive, ArchiveBatch, ArchivedWindow, RefusedEvent } from './archive.js';
 import { Drain } from './drain.js';
 import type { Engine } from './engine.js';
+import { NewerEntryError } from './entry-buffer.js';
 import { FIRST_POSITION } from './head.js';
 import { judge, type StreamEntry } from './judge.js';
 import { type OutboxEntry, readOutboxEntry } from './outbox-drain.js';
@@ -17,8 +18,13 @@ import { GaveUpError } from './retry.js';
 
 const acknowledgeScript = new Script(import.meta.url, 'acknowledge-archive.lua');
 
-/** Outbox entries looked at for one batch. */
+/** Outbox entries of one batch. */
 const OUTBOX_ENTRIES_MAX = 500;
+/** Outbox entries per read, and text after which no more are read for this batch: a window can have 300 kB. */
+const OUTBOX_ENTRIES_PER_READ = 32;
+const OUTBOX_TEXT_MAX = 4 * 1024 * 1024;
+/** Type of the outbox entry of a window. */
+const WINDOW = 'window';
 /** Stream entries per read: with the largest record batches 4 MiB. */
 const ENTRIES_PER_READ = 16;
 const POLL_MS_MAX = 500;
@@ -68,9 +74,9 @@ export class ArchiveDrain extends Drain {
   protected async drain(): Promise<void> {
     this.position ??= await this.readPosition();
     while (!this.stopped) {
-      const entries = await this.readOutbox(this.position);
+      const { entries, more } = await this.readOutbox(this.position);
       if (entries.length === 0) return;
-      const { batch, bytes, isFull } = await this.batchOf(entries, this.position);
+      const { batch, bytes } = await this.batchOf(entries, this.position);
       const refused = await this.options.archive.write(batch);
       if (!(await this.acknowledge(batch, bytes, refused))) {
         this.stop();
@@ -78,8 +84,8 @@ export class ArchiveDrain extends Drain {
       }
       this.position = batch.to;
       this.streamPosition = batch.position;
-      // A batch that is not full: wait for more, a transaction for every few rows would cost more than they do.
-      if (!isFull) return;
+      // That was all: wait for more, a transaction for every few rows would cost more than they do.
+      if (!more) return;
     }
   }
 
@@ -93,35 +99,46 @@ export class ArchiveDrain extends Drain {
   }
 
   /** Entries that are old enough, as many as make one batch. */
-  private async readOutbox(position: string): Promise<OutboxEntry[]> {
+  private async readOutbox(position: string): Promise<{ entries: readonly OutboxEntry[]; more: boolean }> {
     const { engine, keys } = this.options;
     const { archiveDelayMs, archiveBatchMax } = engine.settings;
     const [seconds, micros] = await this.retry(() => engine.redis.time());
     const untilMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) - archiveDelayMs;
-    const raw = await this.retry(() =>
-      engine.redis.xrange(keys.outbox, `(${position}`, String(untilMs), 'COUNT', OUTBOX_ENTRIES_MAX),
-    );
     const entries: OutboxEntry[] = [];
     let messages = 0;
-    for (const each of raw) {
-      const entry = readOutboxEntry(each);
-      messages += entry.type === VERDICTS ? (entry.body as Verdicts).n : 1;
-      if (entries.length > 0 && messages > archiveBatchMax) break;
-      entries.push(entry);
+    let text = 0;
+    for (let after = position; entries.length < OUTBOX_ENTRIES_MAX && text < OUTBOX_TEXT_MAX; ) {
+      const raw = await this.retry(() =>
+        engine.redis.xrange(keys.outbox, `(${after}`, String(untilMs), 'COUNT', OUTBOX_ENTRIES_PER_READ),
+      );
+      for (const each of raw) {
+        const entry = readOutboxEntry(each);
+        messages += entry.type === VERDICTS ? (entry.body as Verdicts).n : 1;
+        if (entries.length > 0 && messages > archiveBatchMax) return { entries, more: true };
+        entries.push(entry);
+        text += each[1][3]?.length ?? 0;
+      }
+      if (raw.length < OUTBOX_ENTRIES_PER_READ) return { entries, more: false };
+      after = raw.at(-1)![0];
+      // The fold shares this thread.
+      await setImmediate();
     }
-    return entries;
+    return { entries, more: true };
   }
 
   private async batchOf(
     outbox: readonly OutboxEntry[],
     from: string,
-  ): Promise<{ batch: ArchiveBatch; bytes: number; isFull: boolean }> {
+  ): Promise<{ batch: ArchiveBatch; bytes: number }> {
     const { partition, log, engine } = this.options;
     const verdicts: OutboxVerdicts[] = [];
     const windows: ArchivedWindow[] = [];
     for (const { id, type, body } of outbox) {
       if (type === VERDICTS) verdicts.push({ outbox: id, verdicts: body as Verdicts });
-      else windows.push({ outbox: id, emission: body as WindowEmission });
+      else if (type === WINDOW) windows.push({ outbox: id, emission: body as WindowEmission });
+      // A newer worker wrote it: a newer worker will write it on.
+      else
+        throw new Error(`outbox entry ${id} is of a type this worker does not know: ${type.slice(0, 100)}`);
     }
     const { entries, bytes } = await this.readStream(verdicts);
     const { events, missing } = judge(verdicts, entries);
@@ -134,9 +151,7 @@ export class ArchiveDrain extends Drain {
     }
     const position = verdicts.at(-1)?.verdicts.t[0] ?? this.streamPosition;
     const batch = { partition, events, windows, from, to: outbox.at(-1)!.id, position };
-    const isFull =
-      outbox.length === OUTBOX_ENTRIES_MAX || events.length * 2 > engine.settings.archiveBatchMax;
-    return { batch, bytes, isFull };
+    return { batch, bytes };
   }
 
   /** What the verdicts judge. `bytes` are those of entries that are judged completely with this batch. */
@@ -156,6 +171,7 @@ export class ArchiveDrain extends Drain {
       );
       for (const [id, fields] of raw) {
         const decoded = decodeEntry([id, fields]);
+        if (decoded.kind === 'newer') throw new NewerEntryError(id, decoded.version);
         entries.push({ id, messages: decoded.kind === 'batch' ? decoded.messages : [] });
         if (id !== toInside) bytes += textLength(fields);
       }
@@ -190,6 +206,7 @@ export class ArchiveDrain extends Drain {
         [lease, ARCHIVE, from, to, position, bytes, RECORD_BATCH_VERSION, told, ...letters],
       ),
     );
+    if (reply === -2) throw new Error('Redis is not where the archive left it: the batch is read again');
     if (refused.length > 0) engine.metrics.archiveRefused(partitionName(partition), refused.length);
     return reply !== 0;
   }

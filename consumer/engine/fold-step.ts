@@ -193,9 +193,11 @@ class StepFold {
     const refused = this.options.refused.get(index);
     if (refused !== undefined) return refused;
     const { processor, facts, members, check } = this.options;
+    // What is checked must be among the writes, and must not be changed by an input that is refused for it.
+    const mark = check === undefined ? this.mark : {};
     let result: ReturnType<Processor['fold']>;
     try {
-      result = processor.fold(item, this.read, facts, members, this.mark);
+      result = processor.fold(item, this.read, facts, members, mark);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
       return describeError(error);

@@ -17,6 +17,13 @@ export class IdHasher {
   private v1 = 0;
   private v2 = 0;
   private v3 = 0;
+  /** The state after tenant and subject of the last message: the next one is often about the same. */
+  private tenant: string | undefined;
+  private subject: string | undefined;
+  private s0 = 0;
+  private s1 = 0;
+  private s2 = 0;
+  private s3 = 0;
 
   /** @param seed 16 hex digits */
   constructor(seed: string) {
@@ -25,12 +32,14 @@ export class IdHasher {
   }
 
   hash(tenant: string, subject: string, id: string): void {
-    this.v0 = this.k0;
-    this.v1 = this.k1 ^ 0xee;
-    this.v2 = 0x6c796765 ^ this.k0;
-    this.v3 = 0x74656462 ^ this.k1;
-    this.absorb(tenant);
-    this.absorb(subject);
+    if (subject === this.subject && tenant === this.tenant) {
+      this.v0 = this.s0;
+      this.v1 = this.s1;
+      this.v2 = this.s2;
+      this.v3 = this.s3;
+    } else {
+      this.absorbSubject(tenant, subject);
+    }
     this.absorb(id);
     this.word((tenant.length + subject.length + id.length) << 24);
     this.v2 ^= 0xee;
@@ -43,6 +52,21 @@ export class IdHasher {
     this.round();
     this.round();
     this.lo = (this.v1 ^ this.v3) >>> 0;
+  }
+
+  private absorbSubject(tenant: string, subject: string): void {
+    this.v0 = this.k0;
+    this.v1 = this.k1 ^ 0xee;
+    this.v2 = 0x6c796765 ^ this.k0;
+    this.v3 = 0x74656462 ^ this.k1;
+    this.absorb(tenant);
+    this.absorb(subject);
+    this.tenant = tenant;
+    this.subject = subject;
+    this.s0 = this.v0;
+    this.s1 = this.v1;
+    this.s2 = this.v2;
+    this.s3 = this.v3;
   }
 
   /**

@@ -9,6 +9,7 @@ import { findWindows } from '../../shared/postgres/repositories/windows-reposito
 import { TenantDatabase, type TenantTransaction, withTenant } from '../../shared/postgres/tenant-context.js';
 import { type Figures, figuresOf } from './figures.js';
 import { startPostgres } from './postgres-server.js';
+import { cpuMs } from './processes.js';
 
 const TENANTS = 50;
 const CUSTOMERS = 10;
@@ -26,8 +27,10 @@ export interface RlsCost {
   readonly bound: Figures;
   /** The same in the same transaction by a superuser, whom no policy binds: the explicit WHERE alone. */
   readonly unbound: Figures;
-  /** The same query alone: no transaction, no context. */
+  /** The same SQL alone: no transaction, no context, and nothing is made of the rows. */
   readonly bare: Figures;
+  /** CPU of Postgres' process for one, over all rounds; NaN where the system does not tell. */
+  readonly cpu: Readonly<Record<'bound' | 'unbound' | 'bare', number>>;
 }
 
 const silent = pino({ level: 'silent' });
@@ -45,26 +48,33 @@ export async function measureRlsCost(rounds = 9): Promise<readonly RlsCost[]> {
     await fill(url);
     const pool = (of: string) =>
       connectPostgres({ url: of, name: 'bench', log: silent, poolMax: 1, pipeline: true });
-    const [app, owner] = [pool(appUrl(url)), pool(url)];
+    // As the application's role is set up.
+    const ownerUrl = `${url}?options=${encodeURIComponent('-c plan_cache_mode=force_generic_plan -c jit=off')}`;
+    const [app, owner] = [pool(appUrl(url)), pool(ownerUrl)];
     try {
       const bound = new TenantDatabase(app, tenantKey(url));
       const unbound = new TenantDatabase(owner, tenantKey(url));
       await refuseSlowPlans(bound);
       const results: RlsCost[] = [];
       for (const query of ['windows', 'receipt'] as const) {
-        const bare = await bareQuery(unbound, url, QUERIES[query]);
-        const ways: readonly (readonly [Sample[], (n: number) => Promise<unknown>])[] = [
-          [[], inTransaction(bound, QUERIES[query])],
-          [[], inTransaction(unbound, QUERIES[query])],
-          [[], bare.run],
-        ];
-        for (let round = 0; round <= rounds; round += 1) {
-          for (const [samples, run] of ways) samples.push(await timed(run));
+        const bare = await bareQuery(unbound, ownerUrl, QUERIES[query]);
+        const ways = [
+          new Way(inTransaction(bound, QUERIES[query]), await backendPid(app)),
+          new Way(inTransaction(unbound, QUERIES[query]), await backendPid(owner)),
+          new Way(bare.run, bare.pid),
+        ] as const;
+        // The first round makes connections, plans and machine code.
+        for (const way of ways) await way.round();
+        for (const way of ways) way.begin();
+        for (let round = 0; round < rounds; round += 1) {
+          for (const way of ways) await way.round();
         }
+        const [ours, theirs, alone] = ways;
+        results.push({
+          ...{ query, bound: ours.time(), unbound: theirs.time(), bare: alone.time() },
+          cpu: { bound: ours.cpu(), unbound: theirs.cpu(), bare: alone.cpu() },
+        });
         await bare.end();
-        // The first round made connections, plans and machine code.
-        const [ours, theirs, alone] = ways.map(([samples]) => figuresOf(samples.slice(1)));
-        results.push({ query, bound: ours!, unbound: theirs!, bare: alone! });
       }
       return results;
     } finally {
@@ -75,7 +85,42 @@ export async function measureRlsCost(rounds = 9): Promise<readonly RlsCost[]> {
   }
 }
 
-type Sample = number;
+/** One of the ways to ask, with what it took. */
+class Way {
+  private readonly times: number[] = [];
+  private cpuBefore = 0;
+
+  constructor(
+    private readonly ask: (n: number) => Promise<unknown>,
+    private readonly backend: number,
+  ) {}
+
+  begin(): void {
+    this.times.length = 0;
+    this.cpuBefore = cpuMs(this.backend) ?? Number.NaN;
+  }
+
+  async round(): Promise<void> {
+    const began = performance.now();
+    for (let n = 0; n < QUERIES_PER_ROUND; n += 1) await this.ask(n);
+    this.times.push(((performance.now() - began) * 1000) / QUERIES_PER_ROUND);
+  }
+
+  time(): Figures {
+    return figuresOf(this.times);
+  }
+
+  cpu(): number {
+    const used = (cpuMs(this.backend) ?? Number.NaN) - this.cpuBefore;
+    return (used * 1000) / (this.times.length * QUERIES_PER_ROUND);
+  }
+}
+
+async function backendPid(on: pg.Pool | pg.Client): Promise<number> {
+  const { rows } = await on.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+  return rows[0]!.pid;
+}
+
 type Query = (trx: TenantTransaction, n: number) => Promise<unknown>;
 
 const tenantOf = (n: number) => `tenant-${n % TENANTS}`;
@@ -100,7 +145,7 @@ async function bareQuery(
   database: TenantDatabase,
   url: string,
   query: Query,
-): Promise<{ run: (n: number) => Promise<unknown>; end: () => Promise<void> }> {
+): Promise<{ run: (n: number) => Promise<unknown>; pid: number; end: () => Promise<void> }> {
   const compiled: { readonly sql: string; readonly parameters: readonly unknown[] }[] = [];
   for (let n = 0; n < QUERIES_PER_ROUND; n += 1) {
     await withTenant(tenantOf(n), () =>
@@ -121,14 +166,9 @@ async function bareQuery(
   await client.connect();
   return {
     run: (n) => client.query({ name: 'bare', text: compiled[n]!.sql, values: [...compiled[n]!.parameters] }),
+    pid: await backendPid(client),
     end: () => client.end(),
   };
-}
-
-async function timed(run: (n: number) => Promise<unknown>): Promise<Sample> {
-  const began = performance.now();
-  for (let n = 0; n < QUERIES_PER_ROUND; n += 1) await run(n);
-  return ((performance.now() - began) * 1000) / QUERIES_PER_ROUND;
 }
 
 /** The policy alone, without a WHERE of ours, has to be what the index is asked for, once a query. */

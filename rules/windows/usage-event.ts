@@ -23,16 +23,22 @@ export function usageEventOf(message: Message): UsageEvent {
   if (subject === '') throw new Error('the event has no customer');
   requireCount(timestamp, TIMESTAMP_MS_MAX, 'timestamp');
   if (!Array.isArray(data)) throw new Error('data is not an array');
-  if (typeof data[0] !== 'string') throw new Error('the endpoint is not a string');
+  requireText(data[0], 'endpoint');
   requireCount(data[1], TOKENS_MAX, 'tokens');
   requireCount(data[2], TOKENS_MAX, 'input tokens');
   requireCount(data[3], TOKENS_MAX, 'output tokens');
-  if (data[4] !== null && typeof data[4] !== 'string') throw new Error('the model is not a string');
+  if (data[4] !== null) requireText(data[4], 'model');
   if (data[5] !== null) requireCount(data[5], LATENCY_US_MAX, 'latency');
   if (data[6] !== undefined && (typeof data[6] !== 'object' || data[6] === null)) {
     throw new Error('the other metadata are not an object');
   }
   return message as UsageEvent;
+}
+
+/** Names are kept in Postgres, which takes no U+0000 and no half of a surrogate pair. */
+function requireText(value: unknown, name: string): void {
+  if (typeof value === 'string' && value.isWellFormed() && !value.includes('\0')) return;
+  throw new Error(`the ${name} is no text`);
 }
 
 function requireCount(value: unknown, max: number, name: string): void {

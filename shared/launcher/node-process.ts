@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Config } from '../config.js';
+import { NODE_FLAGS } from '../node-flags.js';
 import type { ProcessGroups } from './process-groups.js';
 import type { Say } from './say.js';
 import type { StopRequest } from './stop-request.js';
@@ -25,7 +26,7 @@ export function spawnNode(
   entry: string,
   extra: Readonly<Record<string, string>>,
 ): ChildProcess {
-  return spawn(process.execPath, [entry], {
+  return spawn(process.execPath, [...NODE_FLAGS, entry], {
     cwd: root,
     env: { ...process.env, ...environment, ...extra },
     detached: true,

@@ -80,7 +80,7 @@ export async function storeBatch(
 
   const notStored = (some: readonly UsageRow[]) => rowsNotStored(tx, partition, some);
   const { again, news } = split(rows, position);
-  const missing = new Set(again.length === 0 ? [] : await notStored(again));
+  const missing = again.length === 0 ? again : await notStored(again);
   const wanted = again.length === 0 ? news : [...missing, ...news];
 
   const refusedWindows = await insertBisecting(tx, windows, (some) =>
@@ -91,33 +91,35 @@ export async function storeBatch(
     wanted.filter((row) => row.event.judgement === 'cold' && !barred.has(row)),
     settings,
   );
-  const left = new Set(wanted);
-  const refused: Refusal<UsageRow>[] = [];
-  for (const [row, error] of barred) if (left.delete(row)) refused.push({ item: row, error });
-  for (const { item, error } of cold.refused) if (left.delete(item)) refused.push({ item, error });
-  refused.push(
-    ...(await insertBisecting(
-      tx,
-      [...left],
-      (some) => insertUsage(tx, partition, some),
-      async (some) => {
-        const fresh = new Set(await notStored(some));
-        for (const row of some) if (!fresh.has(row)) left.delete(row);
-        return [...fresh];
-      },
-    )),
+  const refused: Refusal<UsageRow>[] = [...cold.refused];
+  for (const row of wanted) {
+    const error = barred.get(row);
+    if (error !== undefined) refused.push({ item: row, error });
+  }
+  /** Rows that this transaction does not insert. */
+  const left = new Set(refused.map(({ item }) => item));
+  const refusedByPostgres = await insertBisecting(
+    tx,
+    left.size === 0 ? wanted : wanted.filter((row) => !left.has(row)),
+    (some) => insertUsage(tx, partition, some),
+    async (some) => {
+      const fresh = new Set(await notStored(some));
+      for (const row of some) if (!fresh.has(row)) left.add(row);
+      return [...fresh];
+    },
   );
-  for (const { item } of refused) left.delete(item);
+  for (const { item } of refusedByPostgres) left.add(item);
+  refused.push(...refusedByPostgres);
 
-  cold.retain(left);
+  cold.leaveOut(left);
   await writeCorrections(tx, partition, cold);
-  const isAhead = lacks(batch, position) || [...missing].some((row) => left.has(row));
+  const isAhead = lacks(batch, position) || missing.some((row) => !left.has(row));
   // Not backwards, for a zombie; but where ids begin anew the position does too.
   if (isAhead || position === undefined || compareEntryIds(batch.to, position) > 0) {
     await movePosition(tx, ARCHIVE, stream, batch);
   }
   return {
-    rows: left.size,
+    rows: wanted.length - left.size,
     corrected: cold.windows.length,
     refused,
     refusedWindows,

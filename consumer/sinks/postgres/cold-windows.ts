@@ -56,11 +56,11 @@ export class ColdWindows {
     return new ColdWindows(settings, all, refused);
   }
 
-  /** Only these rows have been stored; the others are not to be counted. */
-  retain(rows: ReadonlySet<UsageRow>): void {
+  /** These rows have not been inserted: they are not to be counted. */
+  leaveOut(rows: ReadonlySet<UsageRow>): void {
     const left: ColdWindow[] = [];
     for (const cold of this.all) {
-      const kept = cold.rows.filter((row) => rows.has(row));
+      const kept = cold.rows.filter((row) => !rows.has(row));
       if (kept.length === 0) continue;
       const changed = kept.length < cold.rows.length;
       left.push(
