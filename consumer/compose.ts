@@ -111,7 +111,11 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
   const database =
     databaseUrl === undefined
       ? undefined
-      : openDatabase({ url: databaseUrl, poolMax: config.DATABASE_POOL_MAX, lock, log, lifecycle });
+      : openDatabase({
+          ...{ url: databaseUrl, poolMax: config.DATABASE_POOL_MAX, lock, log, lifecycle },
+          namespace: config.WEIR_NAMESPACE,
+          partitions: config.PARTITIONS,
+        });
   if (database === undefined) {
     log.warn('no DATABASE_URL: usage is kept in Redis, up to ARCHIVE_BACKLOG_BYTES_MAX per partition');
   }

@@ -16,6 +16,8 @@ const LOCK = { ttlMs: 10_000, waitMs: 60_000, retryMs: 250 };
 const MIGRATE_WAIT_MS = 60_000;
 const RETRY_MS_MIN = 250;
 const RETRY_MS_MAX = 5000;
+/** All drains of a worker share the pool: waiting for a turn is no failure. */
+const CONNECT_TIMEOUT_MS = 10_000;
 /** A server that answers a write later than this is taken for gone. */
 const QUERY_TIMEOUT_MS = 60_000;
 
@@ -30,6 +32,10 @@ export interface DatabaseOptions {
   /** Of the owner. */
   readonly url: string;
   readonly poolMax: number;
+  /** WEIR_NAMESPACE. */
+  readonly namespace: string;
+  /** PARTITIONS. */
+  readonly partitions: number;
   readonly lock: DistributedLock;
   readonly log: Logger;
   readonly lifecycle: Lifecycle;
@@ -40,11 +46,13 @@ export interface DatabaseOptions {
  * a worker decides without Postgres too.
  * @throws DatabaseUrlError
  */
-export function openDatabase({ url, poolMax, lock, log, lifecycle }: DatabaseOptions): Database {
+export function openDatabase(options: DatabaseOptions): Database {
+  const { url, poolMax, namespace, partitions, lock, log, lifecycle } = options;
   const pool = connectPostgres({
     url: sinkUrl(url),
     name: 'worker',
     poolMax,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
     queryTimeoutMs: QUERY_TIMEOUT_MS,
     log,
     lifecycle,
@@ -62,6 +70,7 @@ export function openDatabase({ url, poolMax, lock, log, lifecycle }: DatabaseOpt
               migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
             );
           }
+          await claim(pool, namespace, partitions);
           resolve();
           return;
         } catch (error) {
@@ -94,6 +103,26 @@ async function isPresent(pool: pg.Pool): Promise<boolean> {
     // Away, empty, or with other passwords: migrating says which.
     return false;
   }
+}
+
+/**
+ * A database belongs to one installation: the rows of another would be taken for its own.
+ * @throws when it belongs to another
+ */
+async function claim(pool: pg.Pool, namespace: string, partitions: number): Promise<void> {
+  await pool.query(
+    'INSERT INTO installation (namespace, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING',
+    [namespace, partitions],
+  );
+  const { rows } = await pool.query<{ namespace: string; partitions: number }>(
+    'SELECT namespace, partitions FROM installation',
+  );
+  const [owner] = rows;
+  if (owner?.namespace === namespace && owner.partitions === partitions) return;
+  throw new Error(
+    `DATABASE_URL: this database belongs to the installation ${owner?.namespace} with ${owner?.partitions} partitions; ` +
+      `this one is ${namespace} with ${partitions}. Give it a database of its own.`,
+  );
 }
 
 /** @throws when the schema is not ready within a short time: to be called again */

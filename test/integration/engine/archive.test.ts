@@ -157,6 +157,61 @@ describe('the archive of a partition', () => {
     expect(JSON.parse(fields[1]!)).to.include({ id: 'b' });
   });
 
+  it('is read again from where Redis believes it to be, when Redis has lost an acknowledgement', async () => {
+    const archive = new CollectingArchive();
+    await fixture.worker({ ...NOW_DELAY, WINDOW_SECONDS: '60' }, undefined, undefined, archive);
+    await post([usage('a')]);
+    await settled(archive, 1);
+    const before = await fixture.redis.hgetall(keys.sinks);
+    await post([usage('b')]);
+    await settled(archive, 2);
+    await until(5000, 'b is acknowledged', async () => {
+      return (await fixture.redis.hget(keys.sinks, 'archive')) !== before['archive'];
+    });
+    await fixture.redis.del(keys.sinks);
+    await fixture.redis.hset(keys.sinks, before);
+    await post([usage('c')]);
+    await until(9000, 'all is acknowledged', async () => {
+      const [bytes, archived] = await Promise.all([
+        fixture.redis.get(keys.bytes),
+        fixture.redis.hget(keys.sinks, 'archive.bytes'),
+      ]);
+      return bytes === archived;
+    });
+    expect(new Set(archive.judged)).to.deep.equal(new Set(['a accepted 1', 'b accepted 1', 'c accepted 1']));
+  });
+
+  it('takes nothing that it cannot read for nothing: a newer record batch, an unknown outbox entry', async () => {
+    const newer = await fixture.redis.xadd(keys.stream, '*', 'v', '9', 'n', '1', 'm', '[]');
+    const verdicts = { f: ['0-0', '', 0], t: [newer, '', 0], n: 1 };
+    await fixture.redis.xadd(keys.outbox, '*', 'type', 'verdicts', 'body', JSON.stringify(verdicts));
+    // A newer worker has folded it.
+    await fixture.redis.hset(keys.head, { position: newer!, seq: 1, at: 1, seed: '0123456789abcdef' });
+    const other = fixture.topic.keys.partition({ topic: 'usage', index: 1 });
+    await fixture.redis.xadd(other.outbox, '*', 'type', 'brand-new', 'body', '{}');
+    const archive = new CollectingArchive();
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    // Long enough for several attempts.
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(archive.batches).to.deep.equal([]);
+    expect(await fixture.redis.xlen(keys.stream)).to.equal(1);
+    expect(await fixture.redis.xlen(other.outbox)).to.equal(1);
+  });
+
+  it('never gets an event that would open documents without bound, or a name that Postgres cannot have', async () => {
+    const archive = new CollectingArchive();
+    await fixture.worker({ ...NOW_DELAY, WINDOW_SECONDS: '60' }, undefined, undefined, archive);
+    const now = Date.now();
+    await post([
+      usage('in time', now),
+      usage('far', now + 3 * 3_600_000),
+      usage('nul', now, ['/e\0', 1, 0, 0, null, null]),
+      usage('half', now, ['/e', 1, 0, 0, '\ud800', null]),
+    ]);
+    await settled(archive, 4);
+    expect(archive.judged).to.deep.equal(['in time accepted 1', 'far dead 0', 'nul dead 0', 'half dead 0']);
+  });
+
   it('loses nothing, and judges the same, when its owner is killed again and again', async function () {
     this.timeout(30_000);
     // The first owners have no Postgres: what they judge waits. They fold steps of 7 messages, so that most end inside an entry.

@@ -97,4 +97,13 @@ describe('ownership of partitions', () => {
     });
     expect(message).to.contain('PARTITIONS is 16').and.to.contain('was written with 8');
   });
+
+  it('another length of windows than the recorded one is refused', async () => {
+    await worker();
+    let message = '';
+    await startWorker({ ...environment, WINDOW_SECONDS: '60' }).catch((error: Error) => {
+      message = error.message;
+    });
+    expect(message).to.contain('WINDOW_SECONDS is 60').and.to.contain('was written with 30');
+  });
 });

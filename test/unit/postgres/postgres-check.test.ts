@@ -3,7 +3,7 @@ import type pg from 'pg';
 import pino from 'pino';
 import { PostgresCheck } from '../../../api/operations/postgres-check.js';
 
-const NEWEST = '0002_restriction-changes';
+const NEWEST = '0003_installation';
 
 interface Row {
   readonly version: string | null;
