@@ -89,7 +89,7 @@ export const configSchema = z.object({
     .default(10_000)
     .describe('Dead letters per partition. When full the partition stops, so that nothing is lost.'),
   OUTBOX_MAX: integer(1, 100_000_000)
-    .default(1_000_000)
+    .default(2_000_000)
     .describe('Outbox entries per partition. When full the partition waits for its sinks.'),
   STALL_MS_MAX: integer(100, 600_000)
     .default(5000)

@@ -130,7 +130,7 @@ const QUERIES: Readonly<Record<RlsCost['query'], Query>> = {
   windows: (trx, n) => {
     const from = START_MS + 90 * WINDOW_MS;
     const range = { from, to: from + 20 * WINDOW_MS };
-    return findWindows(trx, `${tenantOf(n)}-customer-${(n % CUSTOMERS) + 1}`, range, 100);
+    return findWindows(trx, `${tenantOf(n)}-customer-${(n % CUSTOMERS) + 1}`, range, 100, BYTES_MAX);
   },
   receipt: (trx, n) =>
     findReceipt(trx, `event-${n % DAYS}-${((n * 7) % 100) * TENANTS + (n % TENANTS)}`, undefined),

@@ -12,6 +12,7 @@ import { classifyRedisError } from '../redis/store-unavailable.js';
 import { decodeCounters, decodeMetering, decodeWindow } from '../state/metering-codec.js';
 import type { CountersState, MeteringState } from '../state/metering-state.js';
 import { partitionName, partitionOf } from '../topics.js';
+import { readDocuments } from './read-documents.js';
 import { readWatermark, type Watermark } from './read-watermark.js';
 import { messagePosition, type UsageWindow } from './usage-window.js';
 
@@ -39,7 +40,7 @@ export interface HotIndex {
   readonly evictedUntil: number;
 }
 
-/** Documents per MGET: one reply stays well below a megabyte, and Redis serves others in between. */
+/** Documents asked for in one call of the script. Their bytes are bounded by the caller. */
 const DOCUMENTS_PER_READ = 500;
 
 /** Where a customer's documents lie. */
@@ -90,19 +91,28 @@ export class HotUsage {
     return asked(this.options.redis.zcount(keys.index(hotWindowsIndex(tenant, customer)), from, `(${to}`));
   }
 
-  /** The windows that start at these times; undefined in the place of one that is not (any more) in Redis. */
-  async windows(customer: string, starts: readonly number[]): Promise<(UsageWindow | undefined)[]> {
-    const { redis } = this.options;
+  /**
+   * The windows that start at these times, as many of the first as take `bytesMax` of documents, and the one that goes
+   * beyond; at least one. undefined in the place of a window that is not (any more) in Redis.
+   */
+  async windows(
+    customer: string,
+    starts: readonly number[],
+    bytesMax: number,
+  ): Promise<(UsageWindow | undefined)[]> {
     const place = this.placeOf(customer);
-    const reads: Promise<(string | null)[]>[] = [];
-    for (let i = 0; i < starts.length; i += DOCUMENTS_PER_READ) {
-      const chunk = starts.slice(i, i + DOCUMENTS_PER_READ);
-      reads.push(
-        redis.mget(chunk.map((start) => place.keys.doc(windowDocument(place.tenant, start, customer)))),
-      );
+    const windows: (UsageWindow | undefined)[] = [];
+    let bytesLeft = bytesMax;
+    // One after the other: what the first leaves of the bytes is what the next may read.
+    while (windows.length < starts.length && (windows.length === 0 || bytesLeft > 0)) {
+      const chunk = starts.slice(windows.length, windows.length + DOCUMENTS_PER_READ);
+      const keys = chunk.map((start) => place.keys.doc(windowDocument(place.tenant, start, customer)));
+      for (const text of await asked(readDocuments(this.options.redis, keys, bytesLeft))) {
+        bytesLeft -= text === null ? 0 : Buffer.byteLength(text);
+        windows.push(text === null ? undefined : this.decoded(place, text));
+      }
     }
-    const documents = (await asked(Promise.all(reads))).flat();
-    return documents.map((text) => (text === null ? undefined : this.decoded(place, text)));
+    return windows;
   }
 
   /** Hot counters; undefined for a customer that has none. */

@@ -4,11 +4,11 @@ import {
   countWindows,
   findWindows,
   findWindowsAt,
+  type WindowRows,
 } from '../../../shared/postgres/repositories/windows-repository.js';
 import type { TenantDatabase, TenantTransaction } from '../../../shared/postgres/tenant-context.js';
 import { StoreUnavailable } from '../../../shared/redis/store-unavailable.js';
 import type { StartRange } from '../../../shared/usage/hot-usage.js';
-import type { UsageWindow } from '../../../shared/usage/usage-window.js';
 
 /**
  * Reads what Postgres holds of usage, each call in a transaction of its own, in the tenant's context of the caller.
@@ -17,14 +17,14 @@ import type { UsageWindow } from '../../../shared/usage/usage-window.js';
 export class UsageArchive {
   constructor(private readonly database: TenantDatabase) {}
 
-  /** The first `limit` windows that start in the range, ascending. */
-  windows(customer: string, range: StartRange, limit: number): Promise<UsageWindow[]> {
-    return this.read((trx) => findWindows(trx, customer, range, limit));
+  /** The first `limit` windows that start in the range, ascending, up to and with the one that reaches `bytesMax`. */
+  windows(customer: string, range: StartRange, limit: number, bytesMax: number): Promise<WindowRows> {
+    return this.read((trx) => findWindows(trx, customer, range, limit, bytesMax));
   }
 
-  /** The windows that start at these times, ascending. */
-  windowsAt(customer: string, starts: readonly number[]): Promise<UsageWindow[]> {
-    return this.read((trx) => findWindowsAt(trx, customer, starts));
+  /** The windows that start at these times, likewise. */
+  windowsAt(customer: string, starts: readonly number[], bytesMax: number): Promise<WindowRows> {
+    return this.read((trx) => findWindowsAt(trx, customer, starts, bytesMax));
   }
 
   /** How many windows start in the range; counting stops at `most`. */

@@ -1,38 +1,43 @@
-import type { Selectable } from 'kysely';
+import { type Selectable, sql } from 'kysely';
 import { decodeSketch } from '../../state/latency-sketch.js';
 import type { Dimension } from '../../state/metering-state.js';
 import { partitionName } from '../../topics.js';
 import { messagePosition, type UsageWindow } from '../../usage/usage-window.js';
-import type { DimensionRow, Schema } from '../schema.js';
+import type { AggregationData, DimensionRow, Schema } from '../schema.js';
 import type { TenantTransaction } from '../tenant-context.js';
 import { ofCustomer, ofTenant, startingAt, startingIn } from './usage-filters.js';
 
+/** Windows read up to a number of bytes. */
+export interface WindowRows {
+  /** Ascending by start; at least one, if there is any. */
+  readonly windows: readonly UsageWindow[];
+  /** The start of the first one that was found and not read, for the bytes were used up. */
+  readonly unread: number | undefined;
+}
+
 /**
- * Archived windows of a customer that start in [from, to), the first `limit`, ascending.
+ * Archived windows of a customer that start in [from, to), the first `limit`, ascending; none after the one with which
+ * their `aggregation_data` reaches `bytesMax`.
  * Served by the unique index (tenant_id, customer_id, window_start), read in its order up to the limit.
  */
-export async function findWindows(
+export function findWindows(
   trx: TenantTransaction,
   customer: string,
   { from, to }: { readonly from: number; readonly to: number },
   limit: number,
-): Promise<UsageWindow[]> {
-  const rows = await windowsOf(trx, customer)
-    .where(startingIn(from, to))
-    .orderBy('window_start')
-    .limit(limit)
-    .execute();
-  return rows.map(windowOfRow);
+  bytesMax: number,
+): Promise<WindowRows> {
+  return read(trx, windowsOf(trx, customer).where(startingIn(from, to)), limit, bytesMax);
 }
 
-/** Archived windows of a customer that start at one of these times (ms), ascending. Served as above. */
-export async function findWindowsAt(
+/** Archived windows of a customer that start at one of these times (ms), likewise. Served as above. */
+export function findWindowsAt(
   trx: TenantTransaction,
   customer: string,
   starts: readonly number[],
-): Promise<UsageWindow[]> {
-  const rows = await windowsOf(trx, customer).where(startingAt(starts)).orderBy('window_start').execute();
-  return rows.map(windowOfRow);
+  bytesMax: number,
+): Promise<WindowRows> {
+  return read(trx, windowsOf(trx, customer).where(startingAt(starts)), starts.length, bytesMax);
 }
 
 /** How many archived windows of a customer start in [from, to); counting stops at `most`. Served as above. */
@@ -69,7 +74,6 @@ const COLUMNS = [
   'latency_count',
   'latency_sum_us',
   'late_events',
-  'aggregation_data',
   'as_of_at',
   'as_of_seq',
   'as_of_index',
@@ -78,11 +82,44 @@ const COLUMNS = [
 type WindowRow = Pick<Selectable<Schema['aggregation_windows']>, (typeof COLUMNS)[number]>;
 
 function windowsOf(trx: TenantTransaction, customer: string) {
-  return trx.selectFrom('aggregation_windows').select(COLUMNS).where(ofTenant()).where(ofCustomer(customer));
+  return trx
+    .selectFrom('aggregation_windows')
+    .select(COLUMNS)
+    .select('aggregation_data')
+    .where(ofTenant())
+    .where(ofCustomer(customer));
 }
 
-function windowOfRow(row: WindowRow): UsageWindow {
-  const { endpoints, models, latency } = row.aggregation_data;
+/** Length of the rows before, as text: what is sent is text, and a stored row says nothing of it (it is compressed). */
+const BYTES_BEFORE = sql<number>`coalesce(sum(octet_length(aggregation_data::text))
+  OVER (ORDER BY window_start ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)`;
+
+/**
+ * The server measures before it sends: rows are of 200 bytes or of 1 MiB, and how long the next ones are cannot be told
+ * from those before.
+ */
+async function read(
+  trx: TenantTransaction,
+  windows: ReturnType<typeof windowsOf>,
+  limit: number,
+  bytesMax: number,
+): Promise<WindowRows> {
+  const found = windows.orderBy('window_start').limit(limit).as('found');
+  const measured = trx.selectFrom(found).selectAll().select(BYTES_BEFORE.as('bytes_before')).as('measured');
+  const data = sql<AggregationData | null>`CASE WHEN bytes_before < ${bytesMax} THEN aggregation_data END`;
+  const rows = await trx
+    .selectFrom(measured)
+    .select(COLUMNS)
+    .select(data.as('data'))
+    .orderBy('window_start')
+    .execute();
+  return {
+    windows: rows.flatMap((row) => (row.data === null ? [] : windowOfRow(row, row.data))),
+    unread: rows.find((row) => row.data === null)?.window_start.getTime(),
+  };
+}
+
+function windowOfRow(row: WindowRow, { endpoints, models, latency }: AggregationData): UsageWindow {
   const atMs = row.as_of_at.getTime();
   const entry = `${atMs}-${row.as_of_seq}`;
   const partition = partitionName({ topic: 'usage', index: row.partition });

@@ -127,8 +127,8 @@ describe('usage queries: no context, no query', () => {
     // A builder that was asked for a table only: the filters are what refuses.
     const builder = { select: () => builder, where: () => builder } as unknown;
     const trx = { ...kept, selectFrom: () => builder } as unknown as TenantTransaction;
-    await refused(() => findWindows(trx, 'c', range, 1));
-    await refused(() => findWindowsAt(trx, 'c', [TEN]));
+    await refused(() => findWindows(trx, 'c', range, 1, 1));
+    await refused(() => findWindowsAt(trx, 'c', [TEN], 1));
     await refused(() => countWindows(trx, 'c', range, 1));
     await refused(() => findReceipt(trx, 'e', undefined));
   });
@@ -139,7 +139,7 @@ describe('usage queries: no context, no query', () => {
     await refused(() => hot.watermark('c'));
     await refused(() => hot.index('c', range, 1));
     await refused(() => hot.count('c', range));
-    await refused(() => hot.windows('c', [TEN]));
+    await refused(() => hot.windows('c', [TEN], 1));
     await refused(() => hot.counters('c'));
   });
 
@@ -147,9 +147,9 @@ describe('usage queries: no context, no query', () => {
     const plain = {} as Kysely<Schema>;
     const calls = [
       // @ts-expect-error a repository takes what TenantDatabase.transaction makes, and nothing else
-      () => findWindows(plain, 'c', range, 1),
+      () => findWindows(plain, 'c', range, 1, 1),
       // @ts-expect-error see above
-      () => findWindowsAt(plain, 'c', [TEN]),
+      () => findWindowsAt(plain, 'c', [TEN], 1),
       // @ts-expect-error see above
       () => countWindows(plain, 'c', range, 1),
       // @ts-expect-error see above
@@ -160,7 +160,7 @@ describe('usage queries: no context, no query', () => {
 
   it('runs inside of a context', async () => {
     const error = await withTenant('t1', () =>
-      database.transaction((trx) => findWindows(trx, 'c', range, 1)),
+      database.transaction((trx) => findWindows(trx, 'c', range, 1, 1)),
     ).catch((reason: unknown) => reason);
     // It got as far as the connection.
     expect((error as { code?: string }).code).to.equal('ECONNREFUSED');
