@@ -19,6 +19,8 @@ const EVENTS_PER_DAY = 6000;
 const WINDOW_MS = 30_000;
 const START_MS = Date.UTC(2026, 0, 1);
 const QUERIES_PER_ROUND = 300;
+/** As the API reads windows. */
+const BYTES_MAX = 1_048_576;
 
 /** Microseconds of one query. */
 export interface RlsCost {

@@ -1,3 +1,4 @@
+import type { WindowRows } from '../../../shared/postgres/repositories/windows-repository.js';
 import { StoreUnavailable } from '../../../shared/redis/store-unavailable.js';
 import type { HotIndex, HotUsage, StartRange } from '../../../shared/usage/hot-usage.js';
 import type { UsageWindow } from '../../../shared/usage/usage-window.js';
@@ -9,12 +10,26 @@ export interface WindowPage {
   readonly windows: readonly UsageWindow[];
   /** The start after which the next page goes on; undefined at the end of the range. */
   readonly after: number | undefined;
+  /** It was ended by its bytes, not by its limit: these windows are long. */
+  readonly cut: boolean;
+}
+
+/** Text of windows that one page reads from each store: a few ms of this process, and of Redis. */
+const PAGE_BYTES_MAX = 1_048_576;
+
+/** Starts of windows that a page might show, and what of them is known. */
+interface Draft {
+  readonly starts: readonly number[];
+  readonly index: HotIndex;
+  readonly archived: readonly UsageWindow[];
 }
 
 /** What this needs of HotUsage. */
 export type HotWindows = Pick<HotUsage, 'index' | 'count' | 'windows'>;
 /** What this needs of UsageArchive. */
 export type ArchivedWindows = Pick<UsageArchive, 'windows' | 'windowsAt' | 'count'>;
+
+const NOTHING: WindowRows = { windows: [], unread: undefined };
 
 /**
  * The one place that merges the windows in Redis with those in Postgres. No method takes a tenant: both sides read
@@ -30,28 +45,34 @@ export type ArchivedWindows = Pick<UsageArchive, 'windows' | 'windowsAt' | 'coun
  *
  * Both sides are asked for one window more than the page holds. The first windows of the union are among the first
  * of each side, so no document is read that belongs to a later page.
+ *
+ * Windows are of 200 bytes or of 1 MiB. Each read of 2, 3 and 4 ends with the window that reaches the bytes of a page,
+ * and the page ends before the first window that was not read; it has one at least.
  */
 export class WindowsReader {
   /** @param archive undefined: this process has no DATABASE_URL */
   constructor(
     private readonly hot: HotWindows,
     private readonly archive: ArchivedWindows | undefined,
+    private readonly bytesMax = PAGE_BYTES_MAX,
   ) {}
 
-  /** The first `limit` windows of the range. @throws StoreUnavailable that says what cannot be had */
+  /** The first `limit` windows of the range, fewer where they are long. @throws StoreUnavailable that says what is missing */
   async page(customer: string, range: StartRange, limit: number): Promise<WindowPage> {
     const index = await this.hot.index(customer, range, limit + 1);
-    const read = (archive: ArchivedWindows, part: StartRange) => archive.windows(customer, part, limit + 1);
-    const archived = (await this.fromArchive(range, index, read)) ?? [];
+    const read = (archive: ArchivedWindows, part: StartRange) =>
+      archive.windows(customer, part, limit + 1, this.bytesMax);
+    const { windows: archived, unread } = (await this.fromArchive(range, index, read)) ?? NOTHING;
     const starts = mergeStarts(
       index.starts,
       archived.map(({ start }) => start),
     );
-    const shown = starts.slice(0, limit);
-    return {
-      windows: await this.load(customer, shown, index, archived),
-      after: starts.length > limit ? shown.at(-1) : undefined,
-    };
+    const known = upTo(starts, unread);
+    const drafted = known.slice(0, limit);
+    const { windows, unread: left } = await this.load(customer, { starts: drafted, index, archived });
+    const shown = upTo(drafted, left);
+    const cut = shown.length < limit && (unread !== undefined || left !== undefined);
+    return { windows, after: cut || known.length > limit ? shown.at(-1) : undefined, cut };
   }
 
   /** A number of windows that the range holds for sure; counting stops at `most`. @throws StoreUnavailable */
@@ -64,32 +85,37 @@ export class WindowsReader {
     return Math.max(hot, archived ?? 0);
   }
 
-  private async load(
-    customer: string,
-    starts: readonly number[],
-    index: HotIndex,
-    archived: readonly UsageWindow[],
-  ): Promise<UsageWindow[]> {
+  /** @returns the windows before `unread`, which is where the bytes were used up; undefined: all of them */
+  private async load(customer: string, { starts, index, archived }: Draft): Promise<WindowRows> {
     const byStart = new Map(archived.map((window) => [window.start, window]));
     const known = new Set(index.starts);
     const hot = starts.filter((start) => known.has(start));
     const gone: number[] = [];
-    const windows = await this.hot.windows(customer, hot);
-    windows.forEach((window, i) => {
+    const documents = hot.length === 0 ? [] : await this.hot.windows(customer, hot, this.bytesMax);
+    documents.forEach((window, i) => {
       if (window === undefined) gone.push(hot[i]!);
       else byStart.set(window.start, window);
     });
-    if (gone.length > 0) {
-      const left = {
-        ...index,
-        completeFrom: Number.POSITIVE_INFINITY,
-        evictedUntil: Number.POSITIVE_INFINITY,
-      };
-      const range = { from: gone[0]!, to: gone.at(-1)! + 1 };
-      const found = await this.fromArchive(range, left, (archive) => archive.windowsAt(customer, gone));
-      for (const window of found ?? []) byStart.set(window.start, window);
-    }
-    return starts.flatMap((start) => byStart.get(start) ?? []);
+    const again = gone.length === 0 ? NOTHING : await this.archivedSince(customer, gone, index);
+    for (const window of again.windows) byStart.set(window.start, window);
+    const unread = again.unread ?? hot[documents.length];
+    return { windows: upTo(starts, unread).flatMap((start) => byStart.get(start) ?? []), unread };
+  }
+
+  /** Windows that left Redis while they were read. */
+  private async archivedSince(
+    customer: string,
+    gone: readonly number[],
+    index: HotIndex,
+  ): Promise<WindowRows> {
+    const left = {
+      ...index,
+      completeFrom: Number.POSITIVE_INFINITY,
+      evictedUntil: Number.POSITIVE_INFINITY,
+    };
+    const range = { from: gone[0]!, to: gone.at(-1)! + 1 };
+    const read = (archive: ArchivedWindows) => archive.windowsAt(customer, gone, this.bytesMax);
+    return (await this.fromArchive(range, left, read)) ?? NOTHING;
   }
 
   /**
@@ -119,6 +145,11 @@ export class WindowsReader {
 
 function missing({ from, to }: StartRange): string {
   return `windows from ${isoTime(from)} to ${isoTime(to)} cannot be read completely.`;
+}
+
+/** Those before the first that was not read. */
+function upTo(starts: readonly number[], unread: number | undefined): readonly number[] {
+  return unread === undefined ? starts : starts.filter((start) => start < unread);
 }
 
 /** Two ascending lists as one, each start once. */

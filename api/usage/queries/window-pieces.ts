@@ -1,0 +1,42 @@
+import type { StartRange } from '../../../shared/usage/hot-usage.js';
+import type { ReadingTurns } from './reading-turns.js';
+import type { WindowPage, WindowsReader } from './windows-reader.js';
+
+/** Windows of the first piece: a page of the usual length in one, and nothing is known yet of how long they are. */
+const PIECE_MIN = 100;
+/** Folded in one turn of the event loop: some 10 ms in which nobody else is served. */
+export const PIECE_MAX = 500;
+
+export interface WindowList {
+  readonly customer: string;
+  readonly range: StartRange;
+  /** Windows at most. */
+  readonly limit: number;
+}
+
+/** Reads windows piece by piece, so that neither many nor long ones are ever in memory, or on a connection, at once. */
+export class WindowPieces {
+  constructor(
+    private readonly windows: Pick<WindowsReader, 'page'>,
+    private readonly turns: ReadingTurns,
+  ) {}
+
+  /**
+   * Every piece is as many windows as came well before. One that was cut was measured for nothing beyond its end, in
+   * Postgres: so the next one asks for little more.
+   */
+  async *of({ customer, range, limit }: WindowList): AsyncGenerator<WindowPage> {
+    let asked = PIECE_MIN;
+    let left = limit;
+    let from: number | undefined = range.from;
+    while (from !== undefined && left > 0) {
+      const rest: StartRange = { from, to: range.to };
+      const size = Math.min(asked, left);
+      const page = await this.turns.run(() => this.windows.page(customer, rest, size));
+      yield page;
+      left -= page.windows.length;
+      asked = page.cut ? 2 * page.windows.length + 1 : Math.min(4 * asked, PIECE_MAX);
+      from = page.after === undefined ? undefined : page.after + 1;
+    }
+  }
+}
