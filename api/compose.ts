@@ -57,6 +57,8 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const connection = { url, log, lifecycle, commandTimeoutMs };
   const redis = connectRedis({ ...connection, name: 'api', autoPipelining: true });
   const subscriber = connectRedis({ ...connection, name: 'api-replies' });
+  // What usage queries read is long: on the connection that appends, events would wait behind it.
+  const queries = connectRedis({ ...connection, name: 'api-queries', autoPipelining: true });
   const keys = new Keys(config.WEIR_NAMESPACE);
   const slots = new Slots(keys, config.PARTITIONS);
   const metrics = new ApiMetrics(createRegistry());
@@ -93,7 +95,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     ...decisionResources(shared),
     ...userResources(shared),
     ...usageQueryResources({
-      ...{ redis, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
+      ...{ redis: queries, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
       windowMs: config.WINDOW_SECONDS * 1000,
       latenessMs: config.ALLOWED_LATENESS_SECONDS * 1000,
     }),

@@ -31,6 +31,8 @@ const LOCK_TTL_MS = 15_000;
 const RETRY_MS = 5000;
 /** After a task failed, if its interval is not shorter. */
 const FAILED_RETRY_MS = 60_000;
+/** A task that does not heed its signal so long is left alone: a worker that stops has partitions to hand over. */
+const CLOSE_MS = 1000;
 /** Workers do not ask all at the same moment: up to this share of the interval later, and no later than this. */
 const JITTER_SHARE = 0.1;
 const JITTER_MS_MAX = 10_000;
@@ -56,10 +58,10 @@ export class FleetSchedule {
     for (const task of tasks) this.loops.push(this.loop(task));
   }
 
-  /** Resolves when no task runs here any more. */
+  /** Resolves when no task runs here any more and their locks are free, after a second at the latest. */
   async close(): Promise<void> {
     this.stop.abort(new Error('the worker stops'));
-    await Promise.all(this.loops);
+    await Promise.race([Promise.all(this.loops), sleep(CLOSE_MS, undefined, { ref: false })]);
   }
 
   private async loop(task: FleetTask): Promise<void> {

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { withClient } from './abortable-client.js';
 import type { FleetTask } from './fleet-schedule.js';
 
 const INTERVAL_MS = 3_600_000;
@@ -15,8 +16,8 @@ export function partitionsAhead(pool: pg.Pool): FleetTask {
   return {
     name: 'partitions-ahead',
     intervalMs: INTERVAL_MS,
-    async run() {
-      await pool.query(ENSURE, [DAYS_AHEAD]);
+    async run(signal) {
+      await withClient(pool, signal, (client) => client.query(ENSURE, [DAYS_AHEAD]));
       return { daysAhead: DAYS_AHEAD };
     },
   };

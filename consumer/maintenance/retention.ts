@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { withClient } from './abortable-client.js';
 import type { FleetTask } from './fleet-schedule.js';
 
 /**
@@ -36,8 +37,10 @@ export function retention(pool: pg.Pool, retentionDays: number): FleetTask {
   return {
     name: 'retention',
     intervalMs: INTERVAL_MS,
-    async run() {
-      const { rows } = await pool.query<{ partitions: number }>(DROP, [retentionDays]);
+    async run(signal) {
+      const { rows } = await withClient(pool, signal, (client) =>
+        client.query<{ partitions: number }>(DROP, [retentionDays]),
+      );
       return { droppedPartitions: rows[0]?.partitions ?? 0 };
     },
   };

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { ARCHIVE } from '../../shared/keys.js';
 import { FIRST_POSITION } from '../engine/head.js';
+import { withClient } from '../maintenance/abortable-client.js';
 import { RETENTION_SINK } from '../maintenance/retention.js';
 
 /** How far the archive has written one partition. */
@@ -36,22 +37,11 @@ export interface SnapshotOptions {
  * Runs `work` on one unchanging view of Postgres: a row, the raw events it is made of and the archive's position were
  * all committed together or not at all, so what it compares belongs together. Nothing can be written.
  */
-export async function withSnapshot<T>(
+export function withSnapshot<T>(
   { pool, statementMsMax, signal }: SnapshotOptions,
   work: (snapshot: Snapshot) => Promise<T>,
 ): Promise<T> {
-  signal.throwIfAborted();
-  const client = await pool.connect();
-  let released = false;
-  const release = (error?: Error): void => {
-    if (!released) client.release(error);
-    released = true;
-  };
-  const onAbort = (): void => release(new Error('aborted'));
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    // Aborted while it waited for the connection.
-    signal.throwIfAborted();
+  return withClient(pool, signal, async (client) => {
     await client.query(
       `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = ${statementMsMax}`,
     );
@@ -60,15 +50,8 @@ export async function withSnapshot<T>(
         (await client.query<Row>(text, [...values])).rows,
     });
     await client.query('COMMIT');
-    release();
     return result;
-  } catch (error) {
-    release(error as Error);
-    signal.throwIfAborted();
-    throw error;
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
+  });
 }
 
 /** Served by sink_positions_pkey. */

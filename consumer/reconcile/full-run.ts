@@ -50,7 +50,7 @@ async function* closedWindows(options: FullOptions): AsyncGenerator<readonly Win
     if (next === undefined) return;
     partition = next;
     // Greater than (start, id): no id is 0.
-    let after: RowCursor | undefined = { start: new Date(options.sinceMs), id: 0 };
+    let after: RowCursor | undefined = { start: options.sinceMs, id: 0 };
     while (after !== undefined) {
       const from: RowCursor = after;
       const found = await withSnapshot(options, (snapshot) =>

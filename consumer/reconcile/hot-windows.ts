@@ -57,12 +57,19 @@ function parseKey(keys: Keys, key: string): WindowKey[] {
 function readDocument(text: string): HotWindow {
   try {
     const window = decodeWindow(text);
+    const asOf = { entry: window.asOfEntry, index: window.asOfIndex };
+    if (!isPlace(asOf)) return { kind: 'broken' };
     return {
       kind: 'window',
-      asOf: { entry: window.asOfEntry, index: window.asOfIndex },
+      asOf,
       sums: sumsOfDocument(window),
     };
   } catch (error) {
     return error instanceof NewerDocumentError ? { kind: 'newer' } : { kind: 'broken' };
   }
+}
+
+/** What Postgres can be asked about. */
+function isPlace({ entry, index }: Place): boolean {
+  return /^\d{1,13}-\d{1,15}$/.test(entry) && Number.isInteger(index) && index >= 0 && index <= 0x7fff_ffff;
 }

@@ -8,12 +8,23 @@ import type { WindowKey } from './window-key.js';
 const SUSPECTS_MAX = 1000;
 const STATE = 'state';
 
+const passSchema = z.object({
+  ms: z.number(),
+  row: z.object({ start: z.number(), id: z.number() }),
+  begun: z
+    .object({ ms: z.number(), stream: z.string(), outbox: z.string(), unproven: z.boolean() })
+    .optional(),
+});
+
 const stateSchema = z.object({
   v: z.literal(1),
   verified: z.array(
     z.tuple([
       z.number(),
-      z.object({ ms: z.number(), stream: z.string(), outbox: z.string(), calm: z.boolean() }),
+      z.object({
+        ...{ ms: z.number(), stream: z.string(), outbox: z.string(), calm: z.boolean() },
+        again: passSchema.optional(),
+      }),
     ]),
   ),
   suspects: z.array(

@@ -39,8 +39,8 @@ export function reconcileTask(options: ReconcileTaskOptions): FleetTask {
       signal.throwIfAborted();
       await writeReconciliation(redis, keys, result);
       await writeState(redis, keys, state);
-      const { comparedWindows, pending, leftOut, drifted } = result;
-      return { comparedWindows, pending, leftOut, drifted };
+      const { comparedWindows, pending, leftOut, lagSeconds, drifted } = result;
+      return { comparedWindows, pending, leftOut, lagSeconds, drifted };
     },
   };
 }

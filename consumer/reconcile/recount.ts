@@ -1,7 +1,8 @@
 import { FUTURE_MS_MAX, OTHER } from '../../shared/messages/usage.js';
 import type { Usage } from '../../shared/state/metering-state.js';
+import { isText } from '../sinks/postgres/customers.js';
 import { msOf, type Snapshot } from './archive-snapshot.js';
-import type { Place, WindowKey } from './window-key.js';
+import { type Place, textOrNull, type WindowKey } from './window-key.js';
 import { NO_SUMS, type WindowSums } from './window-sums.js';
 
 /** Somebody says of a window: these are the sums of all its events up to `asOf`. */
@@ -108,11 +109,16 @@ export function acceptedFrom(start: number): number {
   return start - FUTURE_MS_MAX - CLOCK_SKEW_MS_MAX;
 }
 
+/**
+ * No raw event has a name that is no text for Postgres, so there is nothing to ask for: what a window counts under it is
+ * a difference.
+ */
 function parameters({ key, asOf, endpoints, models, overdueBefore }: Claim, n: number): object {
   return {
-    ...{ n, tenant: key.tenant, customer: key.customerId, start: iso(key.start) },
+    ...{ n, tenant: textOrNull(key.tenant), customer: key.customerId, start: iso(key.start) },
     ...{ at: iso(msOf(asOf.entry)), seq: Number(asOf.entry.split('-')[1]), index: asOf.index },
-    ...{ overdue_before: iso(overdueBefore), endpoints, models },
+    ...{ overdue_before: iso(overdueBefore) },
+    ...{ endpoints: endpoints.filter(isText), models: models.filter(isText) },
   };
 }
 

@@ -42,12 +42,13 @@ export class Tally {
    * @param leftOut windows that there was no time for
    * @param alsoDrifted windows found before that could not be looked at again
    */
-  result(leftOut = 0, alsoDrifted = 0): Reconciliation {
+  result({ leftOut = 0, alsoDrifted = 0, lagSeconds = 0 } = {}): Reconciliation {
     return {
       at: this.begunAt.toISOString(),
       comparedWindows: this.comparedWindows,
       pending: this.pendingWindows,
       leftOut,
+      lagSeconds,
       outside: this.outside,
       drifted: this.driftedKeys.size + alsoDrifted,
       drift: this.shown,

@@ -1,3 +1,5 @@
+import { isText } from '../sinks/postgres/customers.js';
+
 /** Which window; the same one in Redis, in `aggregation_windows` and in `usage_events`. */
 export interface WindowKey {
   readonly tenant: string;
@@ -25,3 +27,8 @@ export interface Place {
 
 /** Before every message. */
 export const NOWHERE: Place = { entry: '0-0', index: 0 };
+
+/** For a parameter: null, which no column equals, where Postgres cannot hold the text. */
+export function textOrNull(text: string): string | null {
+  return isText(text) ? text : null;
+}

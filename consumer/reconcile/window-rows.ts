@@ -1,6 +1,6 @@
 import type { AggregationData } from '../../shared/postgres/schema.js';
 import type { Snapshot } from './archive-snapshot.js';
-import type { Place, WindowKey } from './window-key.js';
+import { type Place, textOrNull, type WindowKey } from './window-key.js';
 import { namedSums, sketchedIn, type WindowSums } from './window-sums.js';
 
 /** A window as Postgres has it. */
@@ -45,7 +45,7 @@ export async function readRows(
 ): Promise<(WindowRow | undefined)[]> {
   const found = new Array<WindowRow | undefined>(keys.length).fill(undefined);
   const rows = await snapshot.query<StoredRow>(READ_ROWS, [
-    keys.map(({ tenant }) => tenant),
+    keys.map(({ tenant }) => textOrNull(tenant)),
     keys.map(({ customerId }) => customerId),
     keys.map(({ start }) => new Date(start)),
   ]);

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { NODE_FLAGS } from '../../shared/node-flags.js';
+import { API_NODE_FLAGS } from '../../shared/api-node-flags.js';
 
 /** Processes of a benchmark run, ended by id when it is over, however it ends. */
 const running = new Map<ChildProcess, Kill>();
@@ -31,7 +31,7 @@ export async function startProcess(
   args: readonly string[] = [],
 ): Promise<Started> {
   const path = fileURLToPath(new URL(`../../${module}`, import.meta.url));
-  const child = spawn(process.execPath, [...NODE_FLAGS, ...profileFlags(module), path, ...args], {
+  const child = spawn(process.execPath, [...nodeFlags(module), ...profileFlags(module), path, ...args], {
     // None of the caller's own settings: the run says what it measures.
     env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', ...environment },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
@@ -53,6 +53,11 @@ export async function startProcess(
     ask: (job, deadlineMs) => ask(child, module, job, deadlineMs),
     stop: () => stopChild(child, 'SIGTERM'),
   };
+}
+
+/** As `npm start` runs them; a peer of the API gets what the API gets. */
+function nodeFlags(module: string): readonly string[] {
+  return module.startsWith('api/') || /-api\.js$|fastify-peer/.test(module) ? API_NODE_FLAGS : [];
 }
 
 /** `BENCH_PROFILE=api/main.js` writes a CPU profile of that module to the working directory. */

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { API_NODE_FLAGS } from '../api-node-flags.js';
 import { LauncherError } from './launcher-error.js';
 import { type NodeProcesses, spawnNode, stopMsMax } from './node-process.js';
 import { SupervisedProcess } from './supervised-process.js';
@@ -42,7 +43,7 @@ export function startApi(processes: NodeProcesses, entry: string): ApiProcess {
     name: 'api',
     groups,
     say,
-    spawn: () => spawnNode(processes, entry, { PORT: String(port) }),
+    spawn: () => spawnNode(processes, entry, { PORT: String(port) }, API_NODE_FLAGS),
     onStart: (child) => {
       child.on('message', (message) => onListening(message, child));
     },

@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Config } from '../config.js';
-import { NODE_FLAGS } from '../node-flags.js';
 import type { ProcessGroups } from './process-groups.js';
 import type { Say } from './say.js';
 import type { StopRequest } from './stop-request.js';
@@ -25,8 +24,9 @@ export function spawnNode(
   { root, environment }: NodeProcesses,
   entry: string,
   extra: Readonly<Record<string, string>>,
+  flags: readonly string[] = [],
 ): ChildProcess {
-  return spawn(process.execPath, [...NODE_FLAGS, entry], {
+  return spawn(process.execPath, [...flags, entry], {
     cwd: root,
     env: { ...process.env, ...environment, ...extra },
     detached: true,

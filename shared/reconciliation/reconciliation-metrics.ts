@@ -11,6 +11,8 @@ export class ReconciliationMetrics {
   private readonly drift: Gauge;
   private readonly windows: Gauge;
   private readonly lastRun: Gauge;
+  private readonly lag: Gauge;
+  private readonly leftOut: Gauge;
   private reading: Promise<void> | undefined;
 
   constructor(
@@ -26,10 +28,18 @@ export class ReconciliationMetrics {
       'weir_reconciliation_last_run_timestamp_seconds',
       'When the last reconciliation began; 0: never.',
     );
-    for (const each of [this.drift, this.windows, this.lastRun]) each.set(0);
+    this.lag = gauge(
+      'weir_reconciliation_lag_seconds',
+      'How far the last reconciliation is behind the archive: nothing is said of what came after.',
+    );
+    this.leftOut = gauge(
+      'weir_reconciliation_left_out',
+      'Windows that the last reconciliation had no time for, at least.',
+    );
+    for (const each of [this.drift, this.windows, this.lastRun, this.lag, this.leftOut]) each.set(0);
   }
 
-  /** All three gauges are collected at once: one read serves them. */
+  /** All gauges are collected at once: one read serves them. */
   private refresh(): Promise<void> {
     this.reading ??= this.read().finally(() => {
       this.reading = undefined;
@@ -42,6 +52,8 @@ export class ReconciliationMetrics {
     if (last === undefined) return;
     this.drift.set(last.drifted);
     this.windows.set(last.comparedWindows);
+    this.lag.set(last.lagSeconds);
+    this.leftOut.set(last.leftOut);
     this.lastRun.set(Date.parse(last.at) / 1000);
   }
 }

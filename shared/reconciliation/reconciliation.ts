@@ -27,8 +27,10 @@ const reconciliationSchema = z.object({
   comparedWindows: z.number(),
   /** Windows in Redis with events that Postgres did not have yet: their turn comes. */
   pending: z.number(),
-  /** Windows that there was no time for. */
+  /** Windows that there was no time for; of what was not even looked through at least one. */
   leftOut: z.number(),
+  /** How far the events that were looked through are behind the archive, in the partition that is furthest behind. */
+  lagSeconds: z.number(),
   /** Windows older than the raw events that are kept: nothing to compare with. */
   outside: z.number(),
   /** Windows that disagree. */

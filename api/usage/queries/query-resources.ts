@@ -1,67 +1,40 @@
 import type { Request, Response } from 'express';
-import { checkedId, optionalInteger, requiredId } from '../../http/query.js';
+import { checkedId, requiredId } from '../../http/query.js';
 import { sendJson } from '../../http/respond.js';
 import type { Resource } from '../../http/routes.js';
 import { Refusal } from '../../refusal.js';
 import { isoTime } from '../../restrictions/user-view.js';
 import { currentView } from './current-view.js';
-import { decodeCursor, encodeCursor } from './cursor.js';
 import {
   forTenant,
+  type TenantHandler,
   type UsageQueryDependencies,
   type UsageQueryOptions,
   usageQueryDependencies,
 } from './query-dependencies.js';
-import { requiredRange, strictQuery } from './query-parameters.js';
+import { strictQuery } from './query-parameters.js';
 import { Summaries } from './summaries.js';
-import { windowView } from './window-view.js';
-
-const LIMIT_DEFAULT = 100;
-const LIMIT_MAX = 1000;
+import { WindowPages } from './window-pages.js';
 
 /** What was used: every answer belongs to the tenant of the caller, and to no other. */
 export function usageQueryResources(options: UsageQueryOptions): Resource[] {
   const dependencies = usageQueryDependencies(options);
+  const pages = new WindowPages(dependencies);
   const summaries = new Summaries(dependencies);
-  const get = (path: string, handler: typeof getWindows): Resource => ({
+  const get = (path: string, handler: TenantHandler): Resource => ({
     path,
-    methods: { get: forTenant((tenant, req, res) => handler(dependencies, tenant, req, res)) },
+    methods: { get: forTenant(handler) },
   });
   return [
-    get('/usage/current', getCurrent),
-    get('/usage/windows', getWindows),
-    { path: '/usage/summary', methods: { get: forTenant((_tenant, req, res) => summaries.get(req, res)) } },
-    get('/usage/events/:eventId', getReceipt),
+    get('/usage/current', (tenant, req, res) => getCurrent(dependencies, tenant, req, res)),
+    get('/usage/windows', (tenant, req, res) => pages.get(tenant, req, res)),
+    get('/usage/summary', (tenant, req, res) => summaries.get(tenant, req, res)),
+    get('/usage/events/:eventId', (_tenant, req, res) => getReceipt(dependencies, req, res)),
   ];
 }
 
-async function getWindows(
-  { gate, hot, windows }: UsageQueryDependencies,
-  tenant: string,
-  req: Request,
-  res: Response,
-): Promise<void> {
-  const parameters = strictQuery(req.url, ['customerId', 'from', 'to', 'limit', 'cursor']);
-  const customer = requiredId(parameters, 'customerId');
-  const range = requiredRange(parameters);
-  const limit = optionalInteger(parameters, 'limit', { min: 1, max: LIMIT_MAX, otherwise: LIMIT_DEFAULT });
-  const list = { tenant, customer, ...range };
-  const cursor = parameters.get('cursor');
-  const from = cursor === undefined ? range.from : decodeCursor(list, cursor) + 1;
-  gate.pass();
-  // Before the windows: they hold at least what it says.
-  const { watermarkMs, asOfMs } = await hot.watermark(customer);
-  const page = await windows.page(customer, { from, to: range.to }, limit);
-  sendJson(req, res, 200, {
-    windows: page.windows.map((window) => windowView(tenant, customer, window)),
-    watermark: isoTime(watermarkMs),
-    asOf: isoTime(asOfMs),
-    nextCursor: page.after === undefined ? null : encodeCursor(list, page.after),
-  });
-}
-
 async function getCurrent(
-  { gate, hot }: UsageQueryDependencies,
+  { gate, hot, turns }: UsageQueryDependencies,
   tenant: string,
   req: Request,
   res: Response,
@@ -69,10 +42,9 @@ async function getCurrent(
   const customer = requiredId(strictQuery(req.url, ['customerId']), 'customerId');
   gate.pass();
   // Sent together, answered in this order.
-  const [{ watermarkMs, asOfMs }, counters] = await Promise.all([
-    hot.watermark(customer),
-    hot.counters(customer),
-  ]);
+  const [{ watermarkMs, asOfMs }, counters] = await turns.run(() =>
+    Promise.all([hot.watermark(customer), hot.counters(customer)]),
+  );
   sendJson(req, res, 200, {
     tenantId: tenant,
     customerId: customer,
@@ -83,12 +55,7 @@ async function getCurrent(
 }
 
 /** Receipts are in Postgres alone: there a moment after the event was accepted. */
-async function getReceipt(
-  { archive }: UsageQueryDependencies,
-  _tenant: string,
-  req: Request,
-  res: Response,
-): Promise<void> {
+async function getReceipt({ archive }: UsageQueryDependencies, req: Request, res: Response): Promise<void> {
   const parameters = strictQuery(req.url, ['customerId']);
   const eventId = checkedId(req.params['eventId'] as string, 'eventId');
   const customer = parameters.has('customerId') ? requiredId(parameters, 'customerId') : undefined;

@@ -9,22 +9,18 @@ import type { WindowPage } from './windows-reader.js';
 
 /** 34 days of windows of 30 s. */
 export const SUMMARY_WINDOWS_MAX = 100_000;
-/** Folded in one turn of the event loop: some 10 ms in which nobody else is served. */
-const WINDOWS_PER_READ = 500;
-/** Summaries of more than one piece made at a time: the largest take seconds of this process' core, and 40 MB. */
-const LARGE_MAX = 16;
+/** A summary of about this many windows and more, or of more than 1 MiB of them, is large. */
+const SMALL_MAX = 500;
 
 /** `GET /usage/summary`: windows of any range, read and folded piece by piece. */
 export class Summaries {
-  private large = 0;
-
   constructor(
     private readonly dependencies: UsageQueryDependencies,
     private readonly windowsMax = SUMMARY_WINDOWS_MAX,
   ) {}
 
-  async get(req: Request, res: Response): Promise<void> {
-    const { gate, hot, windows, windowMs, latenessMs } = this.dependencies;
+  async get(tenant: string, req: Request, res: Response): Promise<void> {
+    const { gate, hot, windowMs, latenessMs } = this.dependencies;
     const request = readSummaryRequest(req, windowMs);
     const { customer, range, bucketMs, groupBy } = request;
     gate.pass();
@@ -38,37 +34,35 @@ export class Summaries {
     const take = (page: WindowPage): void => {
       for (const row of fold.take(page.windows)) rows.push(format.row(row));
     };
-    const first = await windows.page(customer, range, WINDOWS_PER_READ);
-    take(first);
-    if (first.after !== undefined) await this.takeRest(request, first, take, res);
+    await this.readAll(tenant, request, take, res);
+    if (res.destroyed) return;
     for (const row of fold.end()) rows.push(format.row(row));
     const text = format.whole(rows, fold.total(), watermark);
     sendText(req, res, 200, format.contentType, text, format.headers(watermark));
   }
 
-  private async takeRest(
+  /** Until the end, or until the caller has hung up. */
+  private async readAll(
+    tenant: string,
     { customer, range }: SummaryRequest,
-    first: WindowPage,
     take: (page: WindowPage) => void,
     res: Response,
   ): Promise<void> {
-    if (this.large >= LARGE_MAX) {
-      throw new Refusal('overloaded', `${LARGE_MAX} large summaries are being made already.`);
-    }
-    this.large++;
+    const { pieces, large } = this.dependencies;
+    let read = 0;
+    let isLarge = false;
     try {
-      let page = first;
-      let read = first.windows.length;
-      // Until the end, or until the caller has hung up.
-      while (page.after !== undefined && !res.destroyed) {
-        const rest = { from: page.after + 1, to: range.to };
-        page = await this.dependencies.windows.page(customer, rest, WINDOWS_PER_READ);
+      for await (const page of pieces.of(customer, range, Number.POSITIVE_INFINITY)) {
         read += page.windows.length;
         if (read > this.windowsMax) throw this.tooLarge();
         take(page);
+        if (page.after === undefined || res.destroyed) return;
+        if (isLarge || (read < SMALL_MAX && !page.cut)) continue;
+        isLarge = large.begin(tenant);
+        if (!isLarge) throw new Refusal('overloaded', 'Enough large answers are being made already.');
       }
     } finally {
-      this.large--;
+      if (isLarge) large.end(tenant);
     }
   }
 

@@ -9,8 +9,10 @@ import { averageMs, type LatencyView, percentiles } from './usage-figures.js';
 export const GROUPINGS = ['endpoint', 'model'] as const;
 export type Grouping = (typeof GROUPINGS)[number];
 
-/** Groups of all rows together: some 20 MB of answer. */
-export const GROUPS_MAX = 200_000;
+/** Groups of all rows and of the total together, in bytes of answer. Names are of up to 512 characters, 3 kB escaped. */
+export const GROUP_BYTES_MAX = 16 * 1_048_576;
+/** `{"name":,"calls":1234567,"tokens":1234567890},`: what a group takes beside its name, also in CSV about. */
+const FIGURES_BYTES = 64;
 
 export interface SummaryOptions {
   readonly range: StartRange;
@@ -22,7 +24,7 @@ export interface SummaryOptions {
   readonly watermarkMs: number;
   /** A window closes so long after its end, in ms. */
   readonly latenessMs: number;
-  readonly groupsMax?: number;
+  readonly groupBytesMax?: number;
 }
 
 export interface NamedUsage {
@@ -54,7 +56,7 @@ export class SummaryFold {
   private row: Sums | undefined;
   private rowStart = 0;
   private rowSettled = true;
-  private groups = 0;
+  private groupBytes = 0;
 
   constructor(private readonly options: SummaryOptions) {}
 
@@ -71,21 +73,18 @@ export class SummaryFold {
         this.rowSettled = true;
       }
       const dimension = groupBy === 'endpoint' ? window.byEndpoint : window.byModel;
-      this.groups += this.row.add(window, groupBy === undefined ? undefined : dimension);
-      if (this.groups > (this.options.groupsMax ?? GROUPS_MAX)) {
-        throw tooLarge('holds too many groups: ask for a shorter range or a longer window');
-      }
+      this.add(this.row, window, groupBy === undefined ? undefined : dimension);
       if (window.status === 'open' || window.settling) this.rowSettled = false;
     }
     return complete;
   }
 
-  /** The last row, if any window came. */
+  /** The last row, if any window came. @throws Refusal range_too_large */
   end(): SummaryRow[] {
     const { row, rowStart } = this;
     if (row === undefined) return [];
     this.row = undefined;
-    this.totals.add(row, this.options.groupBy === undefined ? undefined : row.groups);
+    this.add(this.totals, row, this.options.groupBy === undefined ? undefined : row.groups);
     const end = rowStart + this.options.bucketMs;
     const final = this.rowSettled && this.isOver(end);
     return [{ start: rowStart, end, ...this.view(row), final }];
@@ -94,6 +93,17 @@ export class SummaryFold {
   /** All rows together; after `end`. */
   total(): Summary {
     return this.view(this.totals);
+  }
+
+  /** Counted before they are written, and while they are gathered: a row of a day may be too much alone. */
+  private add(sums: Sums, other: Figures, groups: Dimension | undefined): void {
+    this.groupBytes += sums.add(other, groups);
+    const most = this.options.groupBytesMax ?? GROUP_BYTES_MAX;
+    if (this.groupBytes <= most) return;
+    throw tooLarge(
+      `has groups that make more than ${most} bytes of answer: ask for a shorter range, ` +
+        'a longer window or no groupBy',
+    );
   }
 
   /** No event can be on time any more for a window of the row that ends at `rowEnd`. */
@@ -115,6 +125,8 @@ export class SummaryFold {
   }
 }
 
+type Figures = Omit<Sums, 'groups' | 'add'>;
+
 /** Sums of windows, or of rows. */
 class Sums {
   calls = 0;
@@ -126,8 +138,8 @@ class Sums {
   readonly latency: LatencySketch = new Map();
   readonly groups: Dimension = new Map();
 
-  /** @returns how many groups are new */
-  add(other: Omit<Sums, 'groups' | 'add'>, groups: Dimension | undefined): number {
+  /** @returns bytes of answer that the new groups take */
+  add(other: Figures, groups: Dimension | undefined): number {
     this.calls += other.calls;
     this.tokens += other.tokens;
     this.inputTokens += other.inputTokens;
@@ -135,16 +147,18 @@ class Sums {
     this.latencyCount += other.latencyCount;
     this.latencySumUs += other.latencySumUs;
     mergeSketch(this.latency, other.latency);
-    const before = this.groups.size;
+    let bytes = 0;
     for (const [name, { calls, tokens }] of groups ?? []) {
       const group = this.groups.get(name);
-      if (group === undefined) this.groups.set(name, { calls, tokens });
-      else {
+      if (group === undefined) {
+        this.groups.set(name, { calls, tokens });
+        bytes += Buffer.byteLength(JSON.stringify(name)) + FIGURES_BYTES;
+      } else {
         group.calls += calls;
         group.tokens += tokens;
       }
     }
-    return this.groups.size - before;
+    return bytes;
   }
 }
 

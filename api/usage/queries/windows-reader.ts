@@ -71,8 +71,9 @@ export class WindowsReader {
     const drafted = known.slice(0, limit);
     const { windows, unread: left } = await this.load(customer, { starts: drafted, index, archived });
     const shown = upTo(drafted, left);
-    const cut = shown.length < limit && (unread !== undefined || left !== undefined);
-    return { windows, after: cut || known.length > limit ? shown.at(-1) : undefined, cut };
+    const rest = unread !== undefined || left !== undefined;
+    const after = rest || known.length > limit ? shown.at(-1) : undefined;
+    return { windows, after, cut: rest && shown.length < limit };
   }
 
   /** A number of windows that the range holds for sure; counting stops at `most`. @throws StoreUnavailable */

@@ -20,7 +20,7 @@ export interface WindowRows {
  * their `aggregation_data` reaches `bytesMax`.
  * Served by the unique index (tenant_id, customer_id, window_start), read in its order up to the limit.
  */
-export function findWindows(
+export async function findWindows(
   trx: TenantTransaction,
   customer: string,
   { from, to }: { readonly from: number; readonly to: number },
@@ -31,7 +31,7 @@ export function findWindows(
 }
 
 /** Archived windows of a customer that start at one of these times (ms), likewise. Served as above. */
-export function findWindowsAt(
+export async function findWindowsAt(
   trx: TenantTransaction,
   customer: string,
   starts: readonly number[],

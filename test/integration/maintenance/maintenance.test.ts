@@ -1,6 +1,8 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import type pg from 'pg';
+import pg from 'pg';
 import { Registry } from 'prom-client';
 import { FleetSchedule, type FleetTask } from '../../../consumer/maintenance/fleet-schedule.js';
 import { partitionsAhead } from '../../../consumer/maintenance/partitions-ahead.js';
@@ -11,6 +13,7 @@ import { Keys } from '../../../shared/keys.js';
 import { Lifecycle } from '../../../shared/lifecycle.js';
 import { DistributedLock } from '../../../shared/lock/distributed-lock.js';
 import { createLogger } from '../../../shared/logging.js';
+import { connectPostgres } from '../../../shared/postgres/connect.js';
 import { ReconciliationMetrics } from '../../../shared/reconciliation/reconciliation-metrics.js';
 import { testNamespace, testRedis } from '../../support/hooks.js';
 import { RedisServer, until } from '../../support/redis-server.js';
@@ -121,6 +124,23 @@ describe('maintenance of a fleet', () => {
     expect(await redis.exists(keys.lock('long').lease)).to.equal(0);
   });
 
+  it('does not wait for a task that does not heed its signal', async () => {
+    let running = false;
+    const task: FleetTask = {
+      name: 'deaf',
+      intervalMs: 60_000,
+      run: () => {
+        running = true;
+        return new Promise(() => undefined);
+      },
+    };
+    const worker = schedule('a', [task]);
+    await until(5000, 'it runs', () => running);
+    const begunAt = performance.now();
+    await worker.close();
+    expect(performance.now() - begunAt).to.be.within(900, 2500);
+  });
+
   it('waits for a Redis that is away', async () => {
     const server = await RedisServer.start();
     lifecycle.onClose('server', () => server.stop());
@@ -172,6 +192,50 @@ describe('maintenance of a fleet', () => {
       expect(await partitions()).to.deep.equal([-1, 0, 1, 2, 3].map(day));
     });
 
+    for (const name of ['partitions-ahead', 'retention']) {
+      it(`${name} lets a worker end while Postgres gives no answer`, async () => {
+        const task = name === 'retention' ? retention(pool, 10) : partitionsAhead(pool);
+        const holder = new pg.Client({ connectionString: postgres.url });
+        await holder.connect();
+        try {
+          // The statement waits for this lock, as for a server that hangs.
+          await holder.query(`SELECT pg_advisory_lock(hashtext('weir.usage_partitions'))`);
+          const waiting = () =>
+            holder.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database =
+              (SELECT oid FROM pg_database WHERE datname = current_database())`);
+          const worker = schedule('a', [task]);
+          await until(10_000, 'it waits', async () => (await waiting()).rowCount! > 0);
+          const begunAt = performance.now();
+          await worker.close();
+          expect(performance.now() - begunAt).to.be.lessThan(500);
+          expect(await redis.exists(keys.lock(name).lease)).to.equal(0);
+        } finally {
+          await holder.end();
+        }
+      });
+    }
+
+    it('lets a worker end while Postgres does not even greet', async () => {
+      const silent = createServer().listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const { port } = silent.address() as AddressInfo;
+      const url = `postgres://weir:x@127.0.0.1:${port}/weir`;
+      const hanging = connectPostgres({ url, name: 'test', log, poolMax: 1, connectTimeoutMs: 10_000 });
+      const sockets: Socket[] = [];
+      silent.on('connection', (socket) => sockets.push(socket));
+      try {
+        const worker = schedule('a', [partitionsAhead(hanging)]);
+        await until(5000, 'it connects', () => sockets.length > 0);
+        const begunAt = performance.now();
+        await worker.close();
+        expect(performance.now() - begunAt).to.be.lessThan(500);
+      } finally {
+        for (const socket of sockets) socket.destroy();
+        silent.close();
+        await hanging.end();
+      }
+    });
+
     it('drops only days that are over the retention by a whole day, and notes from when events are kept', async () => {
       for (const offset of [-40, -12, -11, -10, -1]) await ensure(offset);
       const noted = () => postgres.query('SELECT * FROM sink_positions');
@@ -215,6 +279,8 @@ describe('maintenance of a fleet', () => {
       try {
         await until(10_000, 'it has run', async () => (await value(registry, 'windows')) === 1);
         expect(await value(registry, 'drift')).to.equal(0);
+        expect(await value(registry, 'lag_seconds')).to.equal(0);
+        expect(await value(registry, 'left_out')).to.equal(0);
         await weir.postgres.query('UPDATE usage_events SET tokens = 11');
         await weir.count(70_000, { customer: 'c2' }).archive();
         await weir.store();

@@ -133,6 +133,36 @@ describe('reconciler: all windows', () => {
     expect(drifted).to.equal(2);
   });
 
+  it('names a window with names that Postgres cannot hold, and one with a place that is none', async () => {
+    await (await weir.archive()).store();
+    await weir.tamper(C1_1, (document) => {
+      document['calls'] = 3;
+      document['endpoints'] = [
+        ['/api/completion', 1, 10],
+        ['/\0', 1, 0],
+      ];
+      document['models'] = [
+        ['m2', 1, 10],
+        ['\ud800', 1, 0],
+      ];
+    });
+    await weir.tamper(C2_0, (document) => {
+      document['asOf'] = ['x', 0];
+    });
+    const text = await weir.redis.get(weir.documentKey(C1_1));
+    for (const name of [windowDocument('acme', T0, 'nul\0'), windowDocument('nul\0', T0, 'c1')]) {
+      await weir.redis.set(weir.documentKey(name), text!);
+    }
+    const found = shown((await weir.full()).drift);
+    expect(found['acme c1 +1']).to.deep.equal([
+      ...['calls: 3/-/1', 'endpoints /\0 calls: 1/-/0', 'models \ud800 calls: 1/-/0'],
+    ]);
+    expect(found['acme c2 +0']).to.deep.equal(['document: -/-/-']);
+    expect(found['acme nul\0 +0']).to.include('calls: 3/-/0');
+    expect(found['nul\0 c1 +0']).to.include('calls: 3/-/0');
+    expect(Object.keys(found)).to.have.length(4);
+  });
+
   it('leaves a document of a newer version for another time', async () => {
     await (await weir.archive()).store();
     await weir.tamper(C1_1, (document) => {

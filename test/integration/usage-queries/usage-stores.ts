@@ -107,15 +107,12 @@ export class UsageStores {
 
   async archivedWindow(
     start: number,
-    { calls = 1, tokens = 10, revision = 1, latency = [] as number[] } = {},
+    { calls = 1, tokens = 10, revision = 1, latency = [] as number[], names = ['/v1/cold'] } = {},
     tenant = 't1',
     customer = 'c1',
   ): Promise<void> {
     const data: AggregationData = {
-      endpoints: [
-        ['/v1/cold', calls, tokens],
-        ['__proto__', 0, 0],
-      ],
+      endpoints: [...names.map((name) => [name, calls, tokens] as const), ['__proto__', 0, 0]],
       models: [['cold-model', calls, tokens]],
       latency,
     };

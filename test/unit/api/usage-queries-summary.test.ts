@@ -102,15 +102,49 @@ describe('SummaryFold', () => {
     expect(final(40_000, { from: 0, to: 1 })).to.equal(true);
   });
 
-  it('refuses an answer of too many groups', () => {
-    const named = (start: number) =>
-      usageWindow(start, { byModel: new Map([['m', { calls: 1, tokens: 1 }]]) });
-    const windows = [named(0), named(30_000), named(60_000), named(120_000)];
-    expect(rowsOf(windows, { groupBy: 'model', groupsMax: 3 })).to.have.length(3);
-    expect(() => rowsOf(windows, { groupBy: 'model', groupsMax: 2 }))
-      .to.throw(Refusal)
+  it('refuses groups that make too long an answer, also within one row, and says what to narrow', () => {
+    const named = (n: number, name: string) =>
+      usageWindow(n * 30_000, { byModel: new Map([[name, { calls: 1, tokens: 1 }]]) });
+    // 64 and the name in quotes: in each row, and once in the total.
+    const same = [named(0, 'm'), named(1, 'm'), named(2, 'm'), named(4, 'm')];
+    expect(rowsOf(same, { groupBy: 'model', groupBytesMax: 4 * 67 })).to.have.length(3);
+    expect(() => rowsOf(same, { groupBy: 'model', groupBytesMax: 4 * 67 - 1 }))
+      .to.throw(Refusal, 'a shorter range, a longer window or no groupBy')
       .with.property('code', 'range_too_large');
-    expect(rowsOf(windows, { groupsMax: 2 })).to.have.length(3);
+    expect(rowsOf(same, { groupBytesMax: 1 })).to.have.length(3);
+    const fold = new SummaryFold({ ...options, groupBy: 'model', groupBytesMax: 2 * 67 - 1 });
+    expect(() => fold.take([named(0, 'a'), named(1, 'b')])).to.throw(Refusal);
+  });
+
+  it('counts names as they are written', () => {
+    const name = '\u0001ä"';
+    const window = usageWindow(0, { byModel: new Map([[name, { calls: 1, tokens: 1 }]]) });
+    const bytes = 2 * (64 + Buffer.byteLength(JSON.stringify(name)));
+    expect(rowsOf([window], { groupBy: 'model', groupBytesMax: bytes })).to.have.length(1);
+    expect(() => rowsOf([window], { groupBy: 'model', groupBytesMax: bytes - 1 })).to.throw(Refusal);
+  });
+
+  it('never makes more than 17 MiB of the longest names there are', () => {
+    const names = (w: number) =>
+      Array.from(
+        { length: 100 },
+        (_, i) => [`${w}-${i}`.padEnd(512, '\u0001'), { calls: 1, tokens: 1 }] as const,
+      );
+    const fold = new SummaryFold({ ...options, bucketMs: 30_000, groupBy: 'endpoint' });
+    let chars = 0;
+    const refused = Array.from({ length: 100 }, (_, w) => w).findIndex((w) => {
+      try {
+        for (const row of fold.take([usageWindow(w * 30_000, { byEndpoint: new Map(names(w)) })])) {
+          chars += JSON.stringify(row).length;
+        }
+        return false;
+      } catch (error) {
+        expect(error).to.have.property('code', 'range_too_large');
+        return true;
+      }
+    });
+    expect(refused).to.be.within(20, 40);
+    expect(2 * chars).to.be.below(17 * 1_048_576);
   });
 
   it('refuses sums that a number cannot hold', () => {

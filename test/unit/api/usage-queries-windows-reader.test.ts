@@ -6,6 +6,7 @@ import {
   mergeStarts,
   WindowsReader,
 } from '../../../api/usage/queries/windows-reader.js';
+import type { WindowRows } from '../../../shared/postgres/repositories/windows-repository.js';
 import { StoreUnavailable } from '../../../shared/redis/store-unavailable.js';
 import type { UsageWindow } from '../../../shared/usage/usage-window.js';
 import { usageWindow } from './usage-windows.js';
@@ -32,6 +33,21 @@ class Stores {
       .sort((a, b) => a.start - b.start);
   }
 
+  /** As the stores do it: up to and with the one that reaches the bytes. A window is as long as it has tokens. */
+  private within(windows: readonly (UsageWindow | undefined)[], bytesMax: number): number {
+    let bytes = 0;
+    const last = windows.findIndex((window) => {
+      bytes += window?.tokens ?? 0;
+      return bytes >= bytesMax;
+    });
+    return last === -1 ? windows.length : last + 1;
+  }
+
+  private rows(windows: readonly UsageWindow[], bytesMax: number): WindowRows {
+    const read = this.within(windows, bytesMax);
+    return { windows: windows.slice(0, read), unread: windows[read]?.start };
+  }
+
   readonly hotSide: HotWindows = {
     index: (_customer, { from, to }, limit) => {
       const starts = this.in(this.hot, from, to)
@@ -41,26 +57,28 @@ class Stores {
       return this.done('index', { starts, completeFrom, evictedUntil });
     },
     count: (_customer, { from, to }) => this.done('hot count', this.in(this.hot, from, to).length),
-    windows: (_customer, starts) =>
-      this.done(
-        'documents',
-        starts.map((start) => this.hot.get(start)),
-      ),
+    windows: (_customer, starts, bytesMax) => {
+      const windows = starts.map((start) => this.hot.get(start));
+      return this.done('documents', windows.slice(0, this.within(windows, bytesMax)));
+    },
   };
 
   readonly archiveSide: ArchivedWindows = {
-    windows: (_customer, { from, to }, limit) =>
-      this.done('archive', this.in(this.archive, from, to).slice(0, limit)),
-    windowsAt: (_customer, starts) =>
-      this.done(
-        'archive again',
-        starts.flatMap((start) => this.archive.get(start) ?? []),
-      ),
+    windows: (_customer, { from, to }, limit, bytesMax) =>
+      this.done('archive', this.rows(this.in(this.archive, from, to).slice(0, limit), bytesMax)),
+    windowsAt: (_customer, starts, bytesMax) => {
+      const windows = starts.flatMap((start) => this.archive.get(start) ?? []);
+      return this.done('archive again', this.rows(windows, bytesMax));
+    },
     count: (_customer, { from, to }, most) =>
       this.done('archive count', Math.min(most, this.in(this.archive, from, to).length)),
   };
 
-  readonly reader = new WindowsReader(this.hotSide, this.archiveSide);
+  readonly reader: WindowsReader;
+
+  constructor(bytesMax?: number) {
+    this.reader = new WindowsReader(this.hotSide, this.archiveSide, bytesMax);
+  }
 
   /** As the workers do it: archived, then evicted, then the partition's document says so. */
   evict(start: number): void {
@@ -129,6 +147,43 @@ describe('WindowsReader', () => {
     });
   }
 
+  it('ends a page with the window that reaches the bytes, whichever store has it', async () => {
+    for (const side of ['hot', 'archive'] as const) {
+      const stores = new Stores(5);
+      for (const n of [0, 1, 2, 3]) {
+        stores[side].set(n * 30_000, usageWindow(n * 30_000, { tokens: n === 1 ? 99 : 1 }));
+      }
+      const first = await stores.reader.page('c', all, 10);
+      expect([side, first.windows.map(({ start }) => start), first.after, first.cut]).to.deep.equal([
+        ...[side, [0, 30_000], 30_000, true],
+      ]);
+      const second = await stores.reader.page('c', { ...all, from: 30_001 }, 10);
+      expect([side, second.windows.length, second.after, second.cut]).to.deep.equal([
+        side,
+        2,
+        undefined,
+        false,
+      ]);
+    }
+  });
+
+  it('has one window on a page at least, however long', async () => {
+    const stores = new Stores(1);
+    stores.archive.set(0, usageWindow(0, { tokens: 99 }));
+    for (const n of [1, 2]) stores.hot.set(n * 30_000, usageWindow(n * 30_000, { tokens: 99 }));
+    const { windows, after } = await stores.reader.page('c', { from: 0, to: 30_001 }, 10);
+    expect([windows.map(({ start }) => start), after]).to.deep.equal([[0, 30_000], undefined]);
+    const rest = await stores.reader.page('c', { from: 30_000, to: 90_000 }, 10);
+    expect([rest.windows.map(({ start }) => start), rest.after]).to.deep.equal([[30_000], 30_000]);
+  });
+
+  it('is not cut where its limit comes first', async () => {
+    const stores = new Stores(2);
+    for (const n of [0, 1, 2, 3]) stores.archive.set(n * 30_000, usageWindow(n * 30_000, { tokens: 1 }));
+    const { windows, after, cut } = await stores.reader.page('c', all, 2);
+    expect([windows.length, after, cut]).to.deep.equal([2, 30_000, false]);
+  });
+
   it('says which part is missing while Postgres is away', async () => {
     const stores = new Stores();
     stores.completeFrom = 60_000;
@@ -169,7 +224,7 @@ describe('WindowsReader', () => {
     expect(await stores.reader.countAtLeast('c', all, 4)).to.equal(4);
   });
 
-  it('shows every window once, in order, whatever the page size and whatever moves meanwhile', async () => {
+  it('shows every window once, in order, whatever the page size, long windows, and whatever moves meanwhile', async () => {
     const startsArbitrary = fc.uniqueArray(fc.integer({ min: 0, max: 60 }), { maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(
@@ -177,11 +232,16 @@ describe('WindowsReader', () => {
         fc.integer({ min: 0, max: 40 }),
         fc.integer({ min: 1, max: 7 }),
         fc.array(fc.integer({ min: 0, max: 60 }), { maxLength: 60 }),
-        async (numbers, coldCount, limit, evictions) => {
-          const stores = new Stores();
+        fc.integer({ min: 1, max: 20 }),
+        fc.array(fc.integer({ min: 0, max: 9 }), { minLength: 1 }),
+        async (numbers, coldCount, limit, evictions, bytesMax, lengths) => {
+          const stores = new Stores(bytesMax);
           stores.completeFrom = 0;
           const starts = numbers.map((n) => n * 30_000).sort((a, b) => a - b);
-          for (const start of starts) stores.hot.set(start, usageWindow(start, { calls: start + 1 }));
+          starts.forEach((start, i) => {
+            const tokens = lengths[i % lengths.length]!;
+            stores.hot.set(start, usageWindow(start, { calls: start + 1, tokens }));
+          });
           for (const start of starts.slice(0, coldCount)) stores.evict(start);
           stores.between = () => {
             const next = evictions.shift();
@@ -192,6 +252,7 @@ describe('WindowsReader', () => {
           while (range !== undefined) {
             const { windows, after } = await stores.reader.page('c', range, limit);
             expect(windows.length).to.be.at.most(limit);
+            if (after !== undefined) expect(windows.length).to.be.at.least(1);
             for (const { start, calls } of windows) {
               expect(calls).to.equal(start + 1);
               seen.push(start);
