@@ -92,12 +92,13 @@ export class ReconcileUnderTest {
   /** Stores what the last commit left in Redis: the windows, the head, where the outbox ends. */
   async store(): Promise<this> {
     const partition = this.keys.partition({ topic: 'usage', index: PARTITION });
+    // All at once, as a commit: a comparison may be under way.
+    const commit = this.redis.multi();
     for (const name of this.folded.documentNames('window:')) {
-      await this.redis.set(this.documentKey(name), this.folded.text(name)!);
+      commit.set(this.documentKey(name), this.folded.text(name)!);
     }
-    await this.redis.hset(partition.head, 'at', this.folded.now);
-    await this.redis.del(partition.outbox);
-    await this.redis.xadd(partition.outbox, outboxId(this.outbox.length), 'type', 'test');
+    commit.hset(partition.head, 'at', this.folded.now).del(partition.outbox);
+    await commit.xadd(partition.outbox, outboxId(this.outbox.length), 'type', 'test').exec();
     return this;
   }
 
