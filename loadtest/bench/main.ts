@@ -40,17 +40,24 @@ async function run(): Promise<number> {
   const { only, rounds, scale, goals, markdown } = readArguments();
   const redis = await startRedis();
   const rows: Row[] = [];
+  let failed = 0;
   for (const part of only) {
     const begun = performance.now();
-    rows.push(...(await PARTS[part]!({ redis, rounds, scale })));
-    say(`(${part}) measured in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+    try {
+      rows.push(...(await PARTS[part]!({ redis, rounds, scale })));
+      say(`(${part}) measured in ${((performance.now() - begun) / 1000).toFixed(0)} s`);
+    } catch (error) {
+      // What the other parts have measured is not lost.
+      failed += 1;
+      say(`(${part}) failed: ${error instanceof Error ? error.stack : String(error)}`);
+    }
   }
   const table = markdown ? asMarkdown(rows) : asText(rows);
   const note = `Median of ${rounds} rounds, least and most in brackets; the ratio is that of each round.`;
   process.stdout.write(`\n${machine(redis.version)}\n${note}\n\n${table}\n`);
   const missed = rows.filter(({ met }) => met === false);
   if (missed.length > 0) say(`\n${missed.length} goal(s) missed`);
-  return goals && missed.length > 0 ? 1 : 0;
+  return failed > 0 || (goals && missed.length > 0) ? 1 : 0;
 }
 
 async function finish(code: number): Promise<never> {

@@ -164,10 +164,19 @@ async function bareQuery(
       }),
     );
   }
+  /** A prepared statement for each text. */
+  const names = new Map<string, string>();
   const client = new pg.Client({ connectionString: url, types: columnTypes });
+  // When the run fails and its server is stopped first, that failure is the one to see.
+  client.on('error', () => undefined);
   await client.connect();
   return {
-    run: (n) => client.query({ name: 'bare', text: compiled[n]!.sql, values: [...compiled[n]!.parameters] }),
+    run: (n) => {
+      const { sql, parameters } = compiled[n]!;
+      const name = names.get(sql) ?? `bare-${names.size}`;
+      names.set(sql, name);
+      return client.query({ name, text: sql, values: [...parameters] });
+    },
     pid: await backendPid(client),
     end: () => client.end(),
   };
