@@ -5,10 +5,11 @@ import { type InstallationError, installationOf } from '../shared/installation.j
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
 import type { Logger } from '../shared/logging.js';
-import type { TripwireLimits } from '../shared/messages/commands.js';
 import { createRegistry } from '../shared/metrics.js';
 import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
+import { tripwireLimits } from '../shared/tripwire/tripwire-limits.js';
+import { windowSettings } from '../shared/window-settings.js';
 import { BacklogSampler } from './backlog-sampler.js';
 import { createDatabase } from './database.js';
 import { deadLetterResources } from './dead-letters/dead-letter-resources.js';
@@ -96,10 +97,9 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     ...userResources(shared),
     ...usageQueryResources({
       ...{ redis: queries, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
-      windowMs: config.WINDOW_SECONDS * 1000,
-      latenessMs: config.ALLOWED_LATENESS_SECONDS * 1000,
+      ...windowSettings(config),
     }),
-    ...ruleResources({ ...shared, rules, limits: limitsIn(config), lateRollbacks, log }),
+    ...ruleResources({ ...shared, rules, limits: tripwireLimits(config), lateRollbacks, log }),
     ...operationResources({ ...shared, database, registry: metrics.registry, workerTtlMs }),
     ...deadLetterResources(shared),
   ];
@@ -113,13 +113,4 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const listening = await server.listen(config.PORT, config.HOST);
   lifecycle.onClose('http server', () => server.close());
   return { url: listening };
-}
-
-function limitsIn(config: Config): TripwireLimits {
-  return {
-    max_share: config.TRIPWIRE_MAX_SHARE,
-    max_users: config.TRIPWIRE_MAX_USERS === 0 ? null : config.TRIPWIRE_MAX_USERS,
-    min_population: config.TRIPWIRE_MIN_POPULATION,
-    window_seconds: config.TRIPWIRE_WINDOW_SECONDS,
-  };
 }

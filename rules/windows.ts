@@ -65,7 +65,7 @@ const EVICT_RETRY_MS = { min: 1000, max: 60_000 } as const;
  * The API takes events up to an hour ahead of its own clock; another hour for how far that may differ from Redis'.
  * What lies further ahead would open documents without bound.
  */
-const FUTURE_MS_MAX = 2 * 3_600_000;
+const AHEAD_MS_MAX = 2 * 3_600_000;
 
 const NEW_METERING: MeteringState = {
   owner: undefined,
@@ -91,7 +91,7 @@ export function foldUsage(
   context: MeteringContext,
 ): UsageFolded {
   const { at, settings, step } = context;
-  if (event.timestamp > at + FUTURE_MS_MAX) throw new Error('the timestamp lies too far in the future');
+  if (event.timestamp > at + AHEAD_MS_MAX) throw new Error('the timestamp lies too far in the future');
   const start = windowStart(event.timestamp, settings.windowMs);
   const known = states.window;
   // Before the first change: both may throw, the counters only before they change anything themselves.

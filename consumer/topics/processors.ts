@@ -1,6 +1,7 @@
 import type { Rule } from '../../rules/restrictions/rule.js';
 import type { Config } from '../../shared/config.js';
 import type { Logger } from '../../shared/logging.js';
+import { tripwireLimits } from '../../shared/tripwire/tripwire-limits.js';
 import { windowSettings } from '../../shared/window-settings.js';
 import type { Processor } from '../engine/processor.js';
 import type { TripwireAccess } from '../tripwire/ask-tripwires.js';
@@ -27,12 +28,7 @@ export function createProcessors({
   return [
     new Restrictions({
       rules,
-      limits: {
-        max_share: config.TRIPWIRE_MAX_SHARE,
-        max_users: config.TRIPWIRE_MAX_USERS === 0 ? null : config.TRIPWIRE_MAX_USERS,
-        min_population: config.TRIPWIRE_MIN_POPULATION,
-        window_seconds: config.TRIPWIRE_WINDOW_SECONDS,
-      },
+      limits: tripwireLimits(config),
       tripwire,
       log,
       onTrip,

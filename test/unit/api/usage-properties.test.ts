@@ -104,7 +104,9 @@ describe('UsageReader: properties', () => {
     for (const count of [all, input, output]) {
       expect(count).to.satisfy(Number.isInteger).and.to.be.within(0, TOKENS_MAX);
     }
-    if (latencyUs !== null) expect(latencyUs).to.satisfy(Number.isInteger).and.to.be.at.least(0);
+    expect(latencyUs ?? 0)
+      .to.satisfy(Number.isInteger)
+      .and.to.be.at.least(0);
     expect(message.timestamp).to.be.within(NOW - 35 * 86_400_000, NOW + 3_600_000);
     expect(kept ?? {}).to.be.an('object');
   }
