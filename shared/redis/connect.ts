@@ -29,6 +29,9 @@ export function connectRedis(options: ConnectOptions): Redis {
     enableOfflineQueue: false,
     // Whether a command that lost its connection took effect is for the caller to find out, not for the driver.
     autoResendUnfulfilledCommands: false,
+    // Who listens subscribes on every 'ready'. The driver's own attempt is one whose failure nobody can catch: a
+    // connection lost at that moment would end the process.
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     connectTimeout: 2000,
     // A connection that is silent while commands wait is dropped as well: else the driver would go on writing to
