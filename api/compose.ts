@@ -10,7 +10,11 @@ import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-m
 import { connectRedis } from '../shared/redis/connect.js';
 import { tripwireLimits } from '../shared/tripwire/tripwire-limits.js';
 import { windowSettings } from '../shared/window-settings.js';
+import { AdmissionMetrics } from './admissions/admission-metrics.js';
+import { admissionResources } from './admissions/admission-resources.js';
+import { FailOpen } from './admissions/fail-open.js';
 import { BacklogSampler } from './backlog-sampler.js';
+import { budgetResources } from './budgets/budget-resources.js';
 import { createDatabase } from './database.js';
 import { deadLetterResources } from './dead-letters/dead-letter-resources.js';
 import { eventResources } from './events/event-resources.js';
@@ -76,14 +80,30 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const replies = new ReplyWaiter({ redis, subscriber, keys, deadlineMs: config.REPLY_DEADLINE_MS });
   replies.start();
   lifecycle.onClose('reply waiter', () => replies.stop());
-  const appender = new Appender({
-    redis,
-    bounds: { backlogMax: config.BACKLOG_MAX, archiveBytesMax: config.ARCHIVE_BACKLOG_BYTES_MAX },
-    onBatch: (messages) => metrics.observeBatch(messages),
-    onDefect: (error) => log.error({ err: error }, 'append failed'),
-  });
+  const appenderWith = (backlogMax: number): Appender =>
+    new Appender({
+      redis,
+      bounds: { backlogMax, archiveBytesMax: config.ARCHIVE_BACKLOG_BYTES_MAX },
+      onBatch: (messages) => metrics.observeBatch(messages),
+      onDefect: (error) => log.error({ err: error }, 'append failed'),
+    });
+  const appender = appenderWith(config.BACKLOG_MAX);
 
   const database = createDatabase(config, log, lifecycle);
+
+  const admissionMetrics = new AdmissionMetrics(metrics.registry);
+  const failOpen = new FailOpen({
+    ...{ redis, gate, metrics: admissionMetrics, log },
+    // What was admitted undecided is recorded also where requests have filled the backlog.
+    appender: appenderWith(config.BACKLOG_MAX * 2),
+    windowMs: config.BUDGET_WINDOW_SECONDS * 1000,
+    tokensMax: config.FAIL_OPEN_TOKENS_MAX,
+    reportsMax: config.FAIL_OPEN_REPORTS_MAX,
+    recordDeadlineMs: config.ADMISSION_DEADLINE_MS,
+    holdMs: (config.HOLD_SECONDS === 0 ? config.BUDGET_WINDOW_SECONDS : config.HOLD_SECONDS) * 1000,
+  });
+  failOpen.start();
+  lifecycle.onClose('fail open reports', () => failOpen.stop());
 
   const bodies = new BodyReader({ bytesMax: config.BODY_BYTES_MAX });
   const shared = { redis, keys, slots, gate, bodies, appender, sampler, replies };
@@ -93,8 +113,16 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   const resources = [
     ...usageResources({ ...shared, retentionDays: config.EVENTS_RETENTION_DAYS }),
     ...eventResources(shared),
+    ...admissionResources({
+      ...{ ...shared, failOpen, metrics: admissionMetrics, failMode: config.FAIL_MODE },
+      deadlineMs: config.ADMISSION_DEADLINE_MS,
+    }),
     ...decisionResources(shared),
     ...userResources(shared),
+    ...budgetResources({
+      ...{ ...shared, database: database.tenants },
+      windowMs: config.BUDGET_WINDOW_SECONDS * 1000,
+    }),
     ...usageQueryResources({
       ...{ redis: queries, keys, gate, database: database.tenants, partitions: config.PARTITIONS },
       ...windowSettings(config),

@@ -5,7 +5,7 @@ import type { RefusalCode } from './refusal.js';
 import { RequestSeries } from './request-series.js';
 
 /** Refusals that mean: the caller did nothing wrong, we dropped it. */
-export const DROP_REASONS = ['backlog_full', 'store_unavailable', 'overloaded'] as const;
+export const DROP_REASONS = ['backlog_full', 'store_unavailable', 'overloaded', 'undecided'] as const;
 
 /** Route label of requests that match no route: the raw path never becomes a label. */
 export const UNMATCHED = 'unmatched';

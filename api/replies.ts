@@ -13,6 +13,7 @@ export interface ReplyWaiterOptions {
   /** A connection of its own: one that listens can do nothing else. */
   readonly subscriber: Redis;
   readonly keys: Keys;
+  /** Of calls that name none of their own. */
   readonly deadlineMs: number;
   readonly pollIntervalMs?: number;
   readonly waitersMax?: number;
@@ -37,13 +38,12 @@ export interface PendingReply {
 /**
  * Waits for workers' replies to messages of ours.
  *
- *   expect ──> waiting ──(publication: a hint)──> read the stored reply ──> settled
- *                 │  ▲                                   │ not there yet
- *                 │  └──(every 200 ms, and at the end)───┘
+ *   expect ──> waiting ──(publication: the reply)──────────────────> settled
+ *                 │  └──(every 200 ms, and at the end: the stored reply)──┘
  *                 └──(deadline)──> settled with undefined
  *
- * The stored reply is the truth: it is written in the worker's commit. A publication that is lost (the connection
- * broke, the process subscribed too late) costs one poll interval and nothing else.
+ * The reply is stored and published in the worker's commit: who hears it knows that it was committed. A publication
+ * that is lost (the connection broke, the process subscribed too late) costs one poll interval and nothing else.
  */
 export class ReplyWaiter {
   /** Names this process in reply addresses. */
@@ -56,10 +56,7 @@ export class ReplyWaiter {
 
   start(): void {
     const { subscriber } = this.options;
-    subscriber.on('message', (_channel: string, payload: string) => {
-      const end = payload.indexOf(' ');
-      void this.read(end === -1 ? payload : payload.slice(0, end));
-    });
+    subscriber.on('message', (_channel: string, payload: string) => this.heard(payload));
     subscriber.on('ready', this.onReady);
     if (subscriber.status === 'ready') void this.subscribe();
   }
@@ -72,8 +69,8 @@ export class ReplyWaiter {
   }
 
   /** @throws Refusal overloaded when too many wait already */
-  expect(slot: Slot): PendingReply {
-    const { deadlineMs, waitersMax = REPLY_WAITERS_MAX } = this.options;
+  expect(slot: Slot, deadlineMs = this.options.deadlineMs): PendingReply {
+    const { waitersMax = REPLY_WAITERS_MAX } = this.options;
     if (this.waiters.size >= waitersMax) {
       throw new Refusal('overloaded', 'Too many calls wait for the workers already.');
     }
@@ -109,6 +106,18 @@ export class ReplyWaiter {
         for (const id of this.waiters.keys()) void this.read(id);
       }, this.options.pollIntervalMs ?? REPLY_POLL_INTERVAL_MS);
       this.timer.unref();
+    }
+  }
+
+  /** `<reply id> <JSON>` */
+  private heard(payload: string): void {
+    const end = payload.indexOf(' ');
+    const waiter = this.waiters.get(payload.slice(0, end));
+    if (waiter === undefined) return;
+    try {
+      waiter.settle(JSON.parse(payload.slice(end + 1)));
+    } catch {
+      // No reply of a worker: polling finds the stored one.
     }
   }
 

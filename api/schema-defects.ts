@@ -14,9 +14,13 @@ export function schemaDefects(error: z.ZodError): Defect[] {
 export function parseBody<Output>(schema: z.ZodType<Output>, body: unknown): Output {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
-  const errors = schemaDefects(parsed.error);
+  throw invalidBody(schemaDefects(parsed.error));
+}
+
+/** @param errors one at least */
+export function invalidBody(errors: readonly Defect[]): Refusal {
   const first = errors[0]!;
-  throw new Refusal('invalid_request', `${first.path === '' ? 'The body' : first.path} ${first.message}.`, {
+  return new Refusal('invalid_request', `${first.path === '' ? 'The body' : first.path} ${first.message}.`, {
     errors,
   });
 }

@@ -20,6 +20,7 @@ export interface Slot {
 export class Slots {
   readonly all: readonly Slot[];
   private readonly usageStart: number;
+  private readonly admissionsStart: number;
 
   constructor(
     keys: Keys,
@@ -30,7 +31,9 @@ export class Slots {
       name: partitionName(partition),
       keys: keys.partition(partition),
     }));
-    this.usageStart = this.all.findIndex((slot) => slot.partition.topic === 'usage');
+    const startOf = (topic: Topic) => this.all.findIndex((slot) => slot.partition.topic === topic);
+    this.usageStart = startOf('usage');
+    this.admissionsStart = startOf('admissions');
   }
 
   /** The partition of a user (topic `events`, which is the first). */
@@ -41,6 +44,11 @@ export class Slots {
   /** The partition of a customer of a tenant (topic `usage`). */
   ofCustomer(tenant: string, customer: string): Slot {
     return this.all[this.usageStart + partitionOf(tenant, customer, this.partitionsPerTopic)]!;
+  }
+
+  /** The partition of a tenant's budgets (topic `admissions`): all its levels together. */
+  ofTenant(tenant: string): Slot {
+    return this.all[this.admissionsStart + partitionOf(tenant, tenant, this.partitionsPerTopic)]!;
   }
 
   userKey(userId: string): string {

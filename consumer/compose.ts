@@ -93,6 +93,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       replyTtlMs: config.REPLY_TTL_SECONDS * 1000,
       deadLettersMax: config.DEAD_LETTERS_MAX,
       outboxMax: config.OUTBOX_MAX,
+      outboxBytesMax: config.OUTBOX_BYTES_MAX,
       archiveDelayMs: config.ARCHIVE_DELAY_MS,
       archiveBatchMax: config.ARCHIVE_BATCH_EVENTS_MAX,
     },

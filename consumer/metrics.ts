@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { UsageCountEffect } from '../shared/effects.js';
+import { isAdmissionCount, type UsageCountEffect } from '../shared/effects.js';
+import { AdmissionMetrics } from './admission-metrics.js';
 import type { StepOutcome } from './engine/fold-step.js';
 import type { PartitionSight } from './engine/housekeep.js';
 import type { ArchiveMetrics } from './sinks/postgres-archive.js';
@@ -24,11 +25,14 @@ export class ConsumerMetrics {
   private readonly windowCuts: Counter;
   private readonly idleSeconds: Counter;
   private readonly usageCounts: Readonly<Record<UsageCountEffect['metric'], Counter>>;
+  private readonly admissions: AdmissionMetrics;
+  private readonly outboxBytes: Gauge;
   private readonly archiveRows: Counter;
   private readonly archiveSeconds: Histogram;
   private readonly archiveProblems: Counter;
 
   constructor(readonly registry: Registry) {
+    this.admissions = new AdmissionMetrics(registry);
     const gauge = (name: string, help: string, labelNames: string[] = ['partition']) =>
       new Gauge({ name, help, labelNames, registers: [registry] });
     const counter = (name: string, help: string, labelNames: string[] = ['partition']) =>
@@ -36,6 +40,7 @@ export class ConsumerMetrics {
     this.backlog = gauge('weir_backlog_messages', 'Messages appended and not folded.');
     this.oldestAge = gauge('weir_oldest_entry_age_seconds', 'Age of the oldest entry that is not folded.');
     this.outbox = gauge('weir_outbox_entries', 'Outbox entries no sink has acknowledged.');
+    this.outboxBytes = gauge('weir_outbox_bytes', 'About how much memory the outbox takes in Redis.');
     this.deadLettersWaiting = gauge('weir_dead_letters', 'Dead letters that wait for replay or deletion.');
     this.remembered = gauge('weir_remembered_ids', 'Message ids in the dedupe index.');
     this.waiting = gauge(
@@ -109,6 +114,7 @@ export class ConsumerMetrics {
     this.backlog.set({ partition }, sight.backlogMessages);
     this.oldestAge.set({ partition }, sight.oldestAgeMs / 1000);
     this.outbox.set({ partition }, sight.outboxEntries);
+    this.outboxBytes.set({ partition }, sight.outboxBytes);
     this.deadLettersWaiting.set({ partition }, sight.deadLetters);
     this.remembered.set({ partition }, rememberedIds);
   }
@@ -129,6 +135,7 @@ export class ConsumerMetrics {
     for (const effect of outcome.effects) {
       if (effect.kind !== 'count') continue;
       if ('rule' in effect) this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
+      else if (isAdmissionCount(effect)) this.admissions.count(effect);
       else this.usageCounts[effect.metric].inc(effect.by ?? 1);
     }
   }
@@ -142,6 +149,7 @@ export class ConsumerMetrics {
       this.backlog,
       this.oldestAge,
       this.outbox,
+      this.outboxBytes,
       this.deadLettersWaiting,
       this.remembered,
     ]) {

@@ -91,6 +91,9 @@ export const configSchema = z.object({
   OUTBOX_MAX: integer(1, 100_000_000)
     .default(2_000_000)
     .describe('Outbox entries per partition. When full the partition waits for its sinks.'),
+  OUTBOX_BYTES_MAX: integer(1024 * 1024, 1024 ** 4)
+    .default(1024 ** 3)
+    .describe("Memory of one partition's outbox, in bytes. When full the partition waits for its sinks."),
   STALL_MS_MAX: integer(100, 600_000)
     .default(5000)
     .describe('A worker whose event loop stands still for this many ms ends itself, in ms.'),
@@ -151,6 +154,50 @@ export const configSchema = z.object({
     .describe(
       'How often one worker proves that hot windows, closed windows and raw events agree, in seconds.',
     ),
+  BUDGET_WINDOW_SECONDS: integer(1, 31 * 86_400)
+    .default(30)
+    .describe(
+      'Budgets: length of a window, in seconds, aligned to the epoch; a tenant may have one of its own (PUT /budgets).',
+    ),
+  HOLD_SECONDS: integer(0, 86_400)
+    .default(0)
+    .describe('Budgets: an admission that is not settled expires after this, in seconds; 0: the window.'),
+  HOLD_EXPIRY: z
+    .enum(['release', 'charge'])
+    .default('release')
+    .describe(
+      'Budgets: what an admission that expires does with its tokens: gives them back, or charges them.',
+    ),
+  ADMISSION_KEEP_SECONDS: integer(1, 30 * 86_400)
+    .default(3600)
+    .describe('Budgets: an admission that has ended stays readable for this long, in seconds.'),
+  ADMISSION_DEDUPE_SECONDS: integer(1, 86_400)
+    .default(300)
+    .describe('Budgets: an identical request is the same admission for this long, in seconds.'),
+  ADMISSION_DEADLINE_MS: integer(10, 60_000)
+    .default(250)
+    .describe(
+      'Budgets: an admission that no worker has decided after this many ms is answered by FAIL_MODE.',
+    ),
+  FAIL_MODE: z
+    .enum(['open', 'closed'])
+    .default('open')
+    .describe(
+      'Budgets: what is answered when nobody can decide: `open` admits up to FAIL_OPEN_TOKENS_MAX, `closed` answers 503 `undecided`.',
+    ),
+  FAIL_OPEN_TOKENS_MAX: integer(0, 1_000_000_000_000)
+    .default(100_000)
+    .describe(
+      'Budgets: tokens that one API process admits undecided, over all tenants, in each window of BUDGET_WINDOW_SECONDS.',
+    ),
+  FAIL_OPEN_REPORTS_MAX: integer(1, 1_000_000)
+    .default(10_000)
+    .describe(
+      'Budgets: undecided admissions that an API process remembers until the store is back; beyond it none are given.',
+    ),
+  LEDGER_RETENTION_DAYS: integer(1, 3660)
+    .default(90)
+    .describe('Entries of the budget ledger are kept in Postgres for this many days.'),
   SLOW_REQUEST_MS: integer(1, 600_000).default(500).describe('Requests slower than this are logged, in ms.'),
   SHUTDOWN_TIMEOUT_MS: integer(100, 600_000)
     .default(10_000)

@@ -1,3 +1,5 @@
+import type { Priority } from './state/budget-config.js';
+
 /**
  * What a fold wants to happen besides the new state. Effects are data: the worker turns them into the commands
  * of one commit, so that they happen with the state or not at all.
@@ -35,6 +37,8 @@ export interface EmitEffect {
   readonly kind: 'emit';
   readonly type: string;
   readonly body: object;
+  /** With others of its type that follow it in the step it shares an outbox entry, whose body is an array. */
+  readonly joins?: true;
 }
 
 /** Put `member` into the partition's secondary index `index`, scored by `score` (ms). */
@@ -52,7 +56,7 @@ export interface UnindexEffect {
 }
 
 /** Add to a counter, once the commit is confirmed. Lost with the process: counters are for seeing, not billing. */
-export type CountEffect = RuleCountEffect | UsageCountEffect;
+export type CountEffect = RuleCountEffect | UsageCountEffect | AdmissionCountEffect;
 
 export interface RuleCountEffect {
   readonly kind: 'count';
@@ -64,4 +68,38 @@ export interface UsageCountEffect {
   readonly kind: 'count';
   readonly metric: 'late_events' | 'cold_events' | 'other_dimension' | 'windows_closed' | 'windows_revised';
   readonly by?: number;
+}
+
+const ADMISSION_COUNTS = [
+  'admission_allow',
+  'admission_allow_degraded',
+  'admission_reject',
+  'admission_retry',
+  'admission_conflict',
+  'admission_settled',
+  'admission_cancelled',
+  'admission_expired',
+  'admission_late_settle',
+  'admission_failed_open',
+  'budget_resets',
+  'granted_tokens',
+  'overrun_tokens',
+  'failed_open_tokens',
+] as const;
+
+/** `admission_<decision>` counts requests by decision and priority; the others what became of them. */
+export interface AdmissionCountEffect {
+  readonly kind: 'count';
+  readonly metric: (typeof ADMISSION_COUNTS)[number];
+  readonly by?: number;
+  /** Of `admission_allow`, `admission_allow_degraded` and `admission_reject`. */
+  readonly priority?: Priority;
+}
+
+const admissionCounts: ReadonlySet<string> = new Set(ADMISSION_COUNTS);
+
+export function isAdmissionCount(
+  effect: UsageCountEffect | AdmissionCountEffect,
+): effect is AdmissionCountEffect {
+  return admissionCounts.has(effect.metric);
 }

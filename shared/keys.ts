@@ -24,7 +24,7 @@ import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
  * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL (the publication is only a hint) |
  * | `ns:{workers}:live`                | zset   | worker id, scored by Redis time of its last heartbeat in ms |
  * | `ns:{meta}:meta`                   | hash   | `partitions`, `windowSeconds`: what this installation was created with |
- * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation (JSON) |
+ * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation, `budgets` and `budgets-state` of that of budgets (JSON) |
  * | `ns:{meta}:maintenance`            | hash   | task → Redis time in ms of its last run in the fleet |
  * | `ns:{lock.<name>}:lease`           | string | `<owner>:<fencing token>:<nonce>` of the holder of a named lock, with a TTL |
  * | `ns:{lock.<name>}:fence`           | string | the last fencing token given out for it |
@@ -43,6 +43,11 @@ export class Keys {
   /** Pattern for SCAN: the windows of usage of all partitions. A namespace has nothing that is special in it. */
   get windowDocuments(): string {
     return `${this.namespace}:{usage.*}:doc:window:*`;
+  }
+
+  /** Pattern for SCAN: documents of the topic `admissions` whose names begin so. */
+  admissionsDocuments(prefix: string): string {
+    return `${this.namespace}:{admissions.*}:doc:${prefix}*`;
   }
 
   /** Which document a key is; undefined: none of this namespace. */
@@ -181,3 +186,23 @@ export function hotWindowsIndex(tenant: string, customer: string): string {
 
 /** The partition's own document: counts and settings that belong to no single subject. */
 export const PARTITION_DOCUMENT = 'partition';
+
+/** A tenant's budgets: configuration and the open window. */
+export function budgetDocument(tenant: string): string {
+  return `budget:${tenant}`;
+}
+
+/** A budget window that is over. */
+export function budgetWindowDocument(tenant: string, startMs: number): string {
+  return `budget-window:${tenant}:${startMs}`;
+}
+
+/** What was asked with one key. The id of the timer that ends a hold is the same. */
+export function admissionDocument(tenant: string, key: string): string {
+  return `admission:${tenant}:${key}`;
+}
+
+/** Timer: a tenant's open window ends. */
+export function budgetResetTimer(tenant: string): string {
+  return `reset:${tenant}`;
+}

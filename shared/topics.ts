@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 
 /** The topics this version serves. Each has `PARTITIONS` partitions of its own. */
-export const TOPICS = ['events', 'usage'] as const;
+export const TOPICS = ['events', 'usage', 'admissions'] as const;
 export type Topic = (typeof TOPICS)[number];
 
 /** Topics whose raw messages go to Postgres too: their streams are trimmed only when the archive has them. */

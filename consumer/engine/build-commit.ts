@@ -1,3 +1,4 @@
+import type { EmitEffect } from '../../shared/effects.js';
 import type { Keys, PartitionKeys } from '../../shared/keys.js';
 import { type CursorText, VERDICTS, type Verdicts } from '../../shared/messages/verdicts.js';
 import { CommandList } from './commit.js';
@@ -5,6 +6,9 @@ import type { Cursor } from './entry-buffer.js';
 import type { StepOutcome } from './fold-step.js';
 import type { IdStore } from './id-store.js';
 import type { Document, Processor } from './processor.js';
+
+/** Emissions that share one outbox entry: a sink reads entries by number, and must know how much that can be. */
+const JOINED_MAX = 100;
 
 /** A document may not be larger: what Redis would choke on is refused before it is sent. */
 export const DOCUMENT_BYTES_MAX = 1024 * 1024;
@@ -85,7 +89,9 @@ function writeDocuments(
     }
     const text = encodeDocument(processor, name, document);
     sizes.set(name, text.length);
-    set.push(keys.doc(name), text);
+    const expiresAt = processor.expiresAt?.(name, document);
+    if (expiresAt === undefined) set.push(keys.doc(name), text);
+    else commands.add('SET', keys.doc(name), text, 'PXAT', expiresAt);
   }
   commands.addSplit('MSET', [], set, 2);
   commands.addSplit('UNLINK', [], deleted, 1);
@@ -147,10 +153,19 @@ function writeMessages(options: BuildOptions, commands: CommandList): number {
     commands.add('XADD', keys.outbox, '*', 'type', VERDICTS, 'body', JSON.stringify(verdicts));
     emitted += 1;
   }
+  const emit = (type: string, body: string): void => {
+    commands.add('XADD', keys.outbox, '*', 'type', type, 'body', body);
+    emitted += 1;
+  };
+  const joined = new Joined(emit);
   for (const effect of outcome.effects) {
     if (effect.kind === 'emit') {
-      commands.add('XADD', keys.outbox, '*', 'type', effect.type, 'body', JSON.stringify(effect.body));
-      emitted += 1;
+      if (effect.joins === true) {
+        joined.add(effect);
+        continue;
+      }
+      joined.flush();
+      emit(effect.type, JSON.stringify(effect.body));
     } else if (effect.kind === 'reply') {
       const slash = effect.to.indexOf('/');
       const replyId = effect.to.slice(slash + 1);
@@ -160,7 +175,27 @@ function writeMessages(options: BuildOptions, commands: CommandList): number {
       commands.add('PUBLISH', allKeys.replyChannel(effect.to.slice(0, slash)), `${replyId} ${body}`);
     }
   }
+  joined.flush();
   return emitted;
+}
+
+/** Gathers emissions that share an outbox entry. */
+class Joined {
+  private type = '';
+  private bodies: string[] = [];
+
+  constructor(private readonly emit: (type: string, body: string) => void) {}
+
+  add({ type, body }: EmitEffect): void {
+    if (type !== this.type || this.bodies.length >= JOINED_MAX) this.flush();
+    this.type = type;
+    this.bodies.push(JSON.stringify(body));
+  }
+
+  flush(): void {
+    if (this.bodies.length > 0) this.emit(this.type, `[${this.bodies.join(',')}]`);
+    this.bodies = [];
+  }
 }
 
 /** Undefined where nothing is archived, and for a step of timers alone. */

@@ -15,6 +15,7 @@ export interface EngineSettings {
   readonly replyTtlMs: number;
   readonly deadLettersMax: number;
   readonly outboxMax: number;
+  readonly outboxBytesMax: number;
   readonly archiveDelayMs: number;
   readonly archiveBatchMax: number;
 }

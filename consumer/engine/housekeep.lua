@@ -4,7 +4,8 @@ housekeep: what the owner of a partition does once per heartbeat.
 
   KEYS  1 lease   2 stream   3 appended   4 head   5 outbox   6 dead   7 sinks
   ARGV  1 lease value   2.. the sinks: name, and 1 for one that reads the stream too (an archive) or 0
-  reply {1, redis time in ms, seq, appended, folded, outbox length, dead letters, first entry id left or false}
+  reply {1, redis time in ms, seq, appended, folded, outbox length, dead letters, first entry id left or false,
+         bytes of memory that the outbox takes, about}
         {0}   FENCED: the lease is not mine
 
 What is folded (and archived, where the topic is) and what every sink has written of the outbox is deleted here,
@@ -51,4 +52,5 @@ return {
   redis.call('XLEN', KEYS[5]),
   redis.call('XLEN', KEYS[6]),
   first[1] and first[1][1] or false,
+  redis.call('MEMORY', 'USAGE', KEYS[5]) or 0,
 }

@@ -13,6 +13,8 @@ export interface PartitionSight {
   /** Age of the oldest entry that is not folded; 0 when there is none. */
   readonly oldestAgeMs: number;
   readonly outboxEntries: number;
+  /** About how much memory they take. */
+  readonly outboxBytes: number;
   readonly deadLetters: number;
 }
 
@@ -33,15 +35,16 @@ export async function housekeep(
     redis,
     [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead, keys.sinks],
     [lease, ...sinks.flatMap(({ name, readsStream }) => [name, readsStream ? 1 : 0])],
-  )) as [0] | [1, number, number, number, number, number, number, string | null];
+  )) as [0] | [1, number, number, number, number, number, number, string | null, number];
   if (reply[0] === 0) return undefined;
-  const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first] = reply;
+  const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first, outboxBytes] = reply;
   return {
     redisTimeMs,
     seq,
     backlogMessages: Math.max(0, appended - folded),
     oldestAgeMs: first === null ? 0 : Math.max(0, redisTimeMs - Number.parseInt(first, 10)),
     outboxEntries,
+    outboxBytes,
     deadLetters,
   };
 }

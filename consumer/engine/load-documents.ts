@@ -4,7 +4,7 @@ import { NewerDocumentError } from '../../shared/state/state-codec.js';
 import type { DocumentCache } from './document-cache.js';
 import { describeError } from './fold-step.js';
 import type { Planned } from './plan-step.js';
-import type { Document, Processor } from './processor.js';
+import type { Document, Processor, ReadDocument } from './processor.js';
 
 /** Documents per MGET. */
 const DOCUMENTS_PER_READ = 500;
@@ -43,6 +43,8 @@ export async function loadDocuments(options: LoadOptions): Promise<LoadedDocumen
   const load = new Load(options);
   load.nameAll();
   await load.readMissing();
+  if (options.processor.follow !== undefined && load.follow(options.processor.follow))
+    await load.readMissing();
   return { documents: load.documents, refused: load.refused, complete: load.complete };
 }
 
@@ -51,7 +53,7 @@ class Load {
   readonly refused = new Map<number, string>();
   complete: number;
   /** Name → inputs that want it, in the order in which they are wanted. */
-  private readonly missing = new Map<string, number[]>();
+  private missing = new Map<string, number[]>();
   private size = 0;
 
   constructor(private readonly options: LoadOptions) {
@@ -76,7 +78,24 @@ class Load {
     }
   }
 
-  /** Reads the rest: a first piece to see how large they are, then as much as a step may have. */
+  /** Asks every input for what its documents lead to. True when something of it is to be read. */
+  follow(follow: NonNullable<Processor['follow']>): boolean {
+    const { planned, processor } = this.options;
+    const read: ReadDocument = (name) => this.documents.get(name) ?? null;
+    this.missing = new Map();
+    for (let index = 0; index < this.complete; index++) {
+      const item = planned[index]!;
+      if ((item.kind !== 'message' && item.kind !== 'timer') || this.refused.has(index)) continue;
+      try {
+        for (const name of follow.call(processor, item, read)) this.want(name, index);
+      } catch (error) {
+        this.refused.set(index, describeError(error));
+      }
+    }
+    return this.missing.size > 0;
+  }
+
+  /** Reads what is missing: a first piece to see how large they are, then as much as a step may have. */
   async readMissing(): Promise<void> {
     const names = [...this.missing.keys()];
     await this.read(names.slice(0, DOCUMENTS_OF_FIRST_READ));

@@ -1,15 +1,18 @@
-import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { Script } from '../../shared/redis/script.js';
-import type { Topic } from '../../shared/topics.js';
+import { type Partition, partitionName, type Topic } from '../../shared/topics.js';
 import { Drain } from './drain.js';
+import type { Engine } from './engine.js';
 import { FIRST_POSITION } from './head.js';
 
 const acknowledgeScript = new Script(import.meta.url, 'acknowledge.lua');
 
 const ENTRIES_PER_WRITE = 500;
 const POLL_MS = 1000;
+/** Of a delayed sink, whose entries may be many joined ones each. */
+const DELAYED_ENTRIES_PER_WRITE = 100;
+const DELAYED_POLL_MS_MIN = 20;
 
 export interface OutboxEntry {
   /** Position in the outbox: with the partition it identifies the entry, for idempotent writes. */
@@ -23,8 +26,20 @@ export interface Sink {
   readonly name: string;
   /** Whose outboxes it takes. */
   readonly topic: Topic;
+  /** Gets nothing younger than ARCHIVE_DELAY_MS: it must never know what Redis may forget. */
+  readonly delayed?: boolean;
   /** Writes entries in order. At least once: after a crash the same entries come again. @throws to be called again */
   write(partition: string, entries: readonly OutboxEntry[]): Promise<void>;
+}
+
+export interface OutboxDrainOptions {
+  readonly engine: Engine;
+  readonly partition: Partition;
+  readonly keys: PartitionKeys;
+  /** Value of the lease: what is written is noted only while it is held. */
+  readonly lease: string;
+  readonly log: Logger;
+  readonly sink: Sink;
 }
 
 /**
@@ -34,41 +49,57 @@ export interface Sink {
 export class OutboxDrain extends Drain {
   private position = '';
 
-  constructor(
-    private readonly redis: Redis,
-    private readonly keys: PartitionKeys,
-    private readonly partition: string,
-    private readonly lease: string,
-    private readonly sink: Sink,
-    log: Logger,
-  ) {
-    super(sink.name, log, POLL_MS);
+  constructor(private readonly options: OutboxDrainOptions) {
+    const { sink, log, engine } = options;
+    const quarter = engine.settings.archiveDelayMs / 4;
+    super(
+      sink.name,
+      log,
+      sink.delayed === true ? Math.max(DELAYED_POLL_MS_MIN, Math.min(POLL_MS, quarter)) : POLL_MS,
+    );
+  }
+
+  override wake(): void {
+    // What is new is not old enough for a delayed sink: it looks by itself.
+    if (this.options.sink.delayed !== true) super.wake();
   }
 
   protected async drain(): Promise<void> {
+    const { engine, keys, sink, partition } = this.options;
     if (this.position === '') {
-      this.position =
-        (await this.retry(() => this.redis.hget(this.keys.sinks, this.sink.name))) ?? FIRST_POSITION;
+      this.position = (await this.retry(() => engine.redis.hget(keys.sinks, sink.name))) ?? FIRST_POSITION;
     }
+    const delayed = sink.delayed === true;
+    const count = delayed ? DELAYED_ENTRIES_PER_WRITE : ENTRIES_PER_WRITE;
     while (!this.stopped) {
+      const until = delayed ? await this.oldEnough() : '+';
       const raw = await this.retry(() =>
-        this.redis.xrange(this.keys.outbox, `(${this.position}`, '+', 'COUNT', ENTRIES_PER_WRITE),
+        engine.redis.xrange(keys.outbox, `(${this.position}`, until, 'COUNT', count),
       );
       const last = raw.at(-1);
       if (last === undefined) return;
-      await this.sink.write(this.partition, raw.map(readOutboxEntry));
+      await sink.write(partitionName(partition), raw.map(readOutboxEntry));
       if (!(await this.acknowledge(last[0]))) {
         this.stop();
         return;
       }
       this.position = last[0];
+      // A delayed sink waits for more: a transaction for every few entries would cost more than they do.
+      if (delayed && raw.length < count) return;
     }
   }
 
+  /** The last id that a delayed sink may see. */
+  private async oldEnough(): Promise<string> {
+    const { redis, settings } = this.options.engine;
+    const [seconds, micros] = await this.retry(() => redis.time());
+    return String(Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) - settings.archiveDelayMs);
+  }
+
   private async acknowledge(id: string): Promise<boolean> {
-    const { keys, lease, sink } = this;
+    const { engine, keys, lease, sink } = this.options;
     const reply = await this.retry(() =>
-      acknowledgeScript.run(this.redis, [keys.lease, keys.sinks], [lease, sink.name, id]),
+      acknowledgeScript.run(engine.redis, [keys.lease, keys.sinks], [lease, sink.name, id]),
     );
     return reply === 1;
   }

@@ -100,7 +100,7 @@ export class PartitionRunner {
     ];
     const common = { engine, partition, keys: this.keys, lease: lease.value, log: this.log };
     this.drains = [
-      ...mine.map((sink) => new OutboxDrain(engine.redis, this.keys, this.name, lease.value, sink, this.log)),
+      ...mine.map((sink) => new OutboxDrain({ ...common, sink })),
       ...(archived && archive !== undefined ? [new ArchiveDrain({ ...common, archive })] : []),
     ];
   }
@@ -255,11 +255,12 @@ export class PartitionRunner {
 
   /** A full outbox or dead letter stream stops the partition, so that nothing is dropped and nothing unbounded. */
   private async mustWait(): Promise<boolean> {
-    const { deadLettersMax, outboxMax } = this.engine.settings;
+    const { deadLettersMax, outboxMax, outboxBytesMax } = this.engine.settings;
+    const { outboxEntries = 0, outboxBytes = 0 } = this.sight ?? {};
     const reason =
       (this.sight?.deadLetters ?? this.lease.deadLetters) >= deadLettersMax
         ? 'dead letters are full: replay or delete some'
-        : (this.sight?.outboxEntries ?? 0) >= outboxMax
+        : outboxEntries >= outboxMax || outboxBytes >= outboxBytesMax
           ? 'the outbox is full: its sinks are behind'
           : '';
     if (reason !== this.waitingFor) {

@@ -68,6 +68,10 @@ export interface Processor {
   range?(input: Input, read: ReadDocument): IndexRange | undefined;
   /** Names of the documents this input reads or writes; `members` is what `range` brought. */
   documents(input: Input, members: readonly string[]): readonly string[];
+  /** Names of more documents, which only those of `documents` tell; `read` has what is committed of them. */
+  follow?(input: Input, read: ReadDocument): readonly string[];
+  /** When Redis may forget a document, ms; undefined: never. No fold may depend on it: `at` decides. */
+  expiresAt?(name: string, document: Document): number | undefined;
   /**
    * @param step one object for each time a step is folded. A document that this step has written may be changed in
    *   place; any other may be the committed one, and must be copied first.

@@ -14,9 +14,9 @@ export interface FleetTask {
   readonly intervalMs: number;
   /**
    * Safe to be done again. Stops soon after `signal` is aborted: the lock is lost or the process ends.
-   * @returns what to log
+   * @returns what to log; undefined: nothing
    */
-  run(signal: AbortSignal): Promise<Readonly<Record<string, unknown>>>;
+  run(signal: AbortSignal): Promise<Readonly<Record<string, unknown>> | undefined>;
 }
 
 export interface FleetScheduleOptions {
@@ -101,6 +101,7 @@ export class FleetSchedule {
     const begunAt = performance.now();
     try {
       const figures = await task.run(signal);
+      if (figures === undefined) return;
       log.info({ task: task.name, ...figures, ms: Math.round(performance.now() - begunAt) }, 'maintenance');
     } catch (error) {
       if (this.stop.signal.aborted) return;

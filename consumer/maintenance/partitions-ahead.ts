@@ -6,10 +6,10 @@ const INTERVAL_MS = 3_600_000;
 /** A fleet that cannot reach Postgres' catalog for so long has other worries than midnight. */
 const DAYS_AHEAD = 3;
 
-/** One of yesterday too: what is accepted before midnight is archived after it. */
+/** One of yesterday too: what happens before midnight is written after it. */
 const ENSURE = `
-SELECT count(ensure_usage_partition((now() AT TIME ZONE 'UTC')::date + ahead)) AS days
-FROM generate_series(-1, $1::integer) AS ahead`;
+SELECT count(ensure_usage_partition(day)), count(ensure_ledger_partition(day))
+FROM (SELECT (now() AT TIME ZONE 'UTC')::date + ahead AS day FROM generate_series(-1, $1::integer) AS ahead) AS days`;
 
 /** Makes the tables of the coming days, so that no sink has to do it at midnight. */
 export function partitionsAhead(pool: pg.Pool): FleetTask {

@@ -10,8 +10,9 @@ import { ReconciliationMetrics } from '../../shared/reconciliation/reconciliatio
 import { windowSettings } from '../../shared/window-settings.js';
 import { reconcileTask } from '../reconcile/reconcile-task.js';
 import { FleetSchedule } from './fleet-schedule.js';
+import { healBudgets } from './heal-budgets.js';
 import { partitionsAhead } from './partitions-ahead.js';
-import { retention } from './retention.js';
+import { ledgerRetention, retention } from './retention.js';
 
 export interface MaintenanceOptions {
   /** Its commands fail while Redis is away. */
@@ -26,7 +27,7 @@ export interface MaintenanceOptions {
   readonly lifecycle: Lifecycle;
 }
 
-/** What must be done once in a fleet: partitions of the coming days, retention, reconciliation. Until the worker ends. */
+/** What must be done once in a fleet: partitions of days, retention, budgets that Redis lost, reconciliation. Until the worker ends. */
 export function startMaintenance(options: MaintenanceOptions): void {
   const { redis, keys, database, lock, log, metrics, config, lifecycle } = options;
   const { pool, ready } = database;
@@ -36,6 +37,8 @@ export function startMaintenance(options: MaintenanceOptions): void {
   const tasks = [
     partitionsAhead(pool),
     retention(pool, config.EVENTS_RETENTION_DAYS),
+    ledgerRetention(pool, config.LEDGER_RETENTION_DAYS),
+    healBudgets({ redis, keys, pool, log, partitions: config.PARTITIONS }),
     reconcileTask({
       ...{ redis, keys, pool, log },
       times: windowSettings(config),

@@ -19,9 +19,13 @@ export interface FoldProgress {
 export async function readFoldProgress(redis: Redis, keys: Keys, partition: number): Promise<FoldProgress> {
   const { head, outbox } = keys.partition({ topic: 'usage', index: partition });
   const at = Number((await redis.hget(head, 'at')) ?? 0);
+  return { at, outbox: await lastOutboxId(redis, outbox) };
+}
+
+/** Of the last entry that ever was in an outbox. */
+export async function lastOutboxId(redis: Redis, outbox: string): Promise<string> {
   const info = (await redis.xinfo('STREAM', outbox).catch(noSuchKey)) as unknown[] | undefined;
-  const last = info === undefined ? FIRST_POSITION : String(info[info.indexOf('last-generated-id') + 1]);
-  return { at, outbox: last };
+  return info === undefined ? FIRST_POSITION : String(info[info.indexOf('last-generated-id') + 1]);
 }
 
 /** Whether Postgres has every window that was closed or revised up to `progress.at`. */

@@ -16,9 +16,9 @@ import {
 import type { Refusal } from './postgres/bisect.js';
 import type { CorrectionSettings } from './postgres/cold-windows.js';
 import { CustomerIds, Customers } from './postgres/customers.js';
+import { DayPartitions } from './postgres/day-partitions.js';
 import { isStale } from './postgres/sql-state.js';
 import { Transactions } from './postgres/transaction.js';
-import { UsageDays } from './postgres/usage-days.js';
 import { isOnlyTrace, type UsageRow, UsageRowReader } from './postgres/usage-row.js';
 import type { WindowRow } from './postgres/window-rows.js';
 
@@ -66,13 +66,13 @@ export class PostgresArchive implements Archive {
   readonly name = ARCHIVE;
   private readonly transactions: Transactions;
   private readonly ids: CustomerIds;
-  private readonly days: UsageDays;
+  private readonly days: DayPartitions;
 
   constructor(private readonly options: PostgresArchiveOptions) {
     const { pool, customersMax = CUSTOMERS_MAX, statementMsMax } = options;
     this.transactions = new Transactions(pool, statementMsMax);
     this.ids = new CustomerIds(this.transactions, customersMax);
-    this.days = new UsageDays(this.transactions);
+    this.days = new DayPartitions(this.transactions, 'ensure_usage_partition');
   }
 
   async write(batch: ArchiveBatch): Promise<readonly RefusedEvent[]> {

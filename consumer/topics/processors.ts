@@ -1,10 +1,12 @@
 import type { Rule } from '../../rules/restrictions/rule.js';
+import { budgetSettings } from '../../shared/budget-settings.js';
 import type { Config } from '../../shared/config.js';
 import type { Logger } from '../../shared/logging.js';
 import { tripwireLimits } from '../../shared/tripwire/tripwire-limits.js';
 import { windowSettings } from '../../shared/window-settings.js';
 import type { Processor } from '../engine/processor.js';
 import type { TripwireAccess } from '../tripwire/ask-tripwires.js';
+import { Admissions } from './admissions.js';
 import { Metering } from './metering.js';
 import { Restrictions } from './restrictions.js';
 
@@ -34,6 +36,7 @@ export function createProcessors({
       onTrip,
     }),
     new Metering(windowSettings(config)),
+    new Admissions(budgetSettings(config)),
   ];
 }
 

@@ -4,7 +4,7 @@ import { databaseName } from './database-url.js';
 /**
  * The schema of a database as text, in an order that never changes: tables with columns, constraints, indexes,
  * triggers, policies and grants, functions, roles. `shared/postgres/schema.txt` is this text for an empty database;
- * a test compares the two. The tables of single days are left out: they are made like `usage_events`.
+ * a test compares the two. The tables of single days are left out: they are made like their parents.
  */
 export async function describeSchema(client: pg.Client, ownerUrl: string): Promise<string> {
   const database = databaseName(ownerUrl);
@@ -31,7 +31,7 @@ function acl(expression: string): string {
 }
 
 const SCHEMAS = `('public', 'weir_private')`;
-const OURS = `n.nspname IN ${SCHEMAS} AND c.relname !~ '^usage_events_[0-9]{8}'`;
+const OURS = `n.nspname IN ${SCHEMAS} AND c.relname !~ '^(usage_events|budget_ledger)_[0-9]{8}'`;
 const TABLE = `n.nspname || '.' || c.relname`;
 const FROM_TABLES = `pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace`;
 /** A comment under its object. */

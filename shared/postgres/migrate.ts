@@ -20,7 +20,7 @@ const CONNECT_TIMEOUT_MS = 5000;
  * A statement that cannot have its lock gives up after this long: while it queues, it holds up everybody behind it.
  */
 const STATEMENT_LOCK_MS = 5000;
-/** `usage_events` has a table a day; these are made ahead, so that midnight is no event. */
+/** Some tables have a table a day; these are made ahead, so that midnight is no event. */
 const DAYS_AHEAD = 2;
 
 const LOCK_NOT_AVAILABLE = '55P03';
@@ -99,11 +99,21 @@ async function bringUp(client: pg.Client, url: string, log: Logger, folder: stri
      ON CONFLICT (singleton) DO UPDATE SET key = excluded.key WHERE tenant_key.key <> excluded.key`,
     [tenantKey(url)],
   );
-  await client.query(
-    `SELECT public.ensure_usage_partition((now() AT TIME ZONE 'UTC')::date + ahead)
-     FROM generate_series(0, $1::integer) AS ahead`,
-    [DAYS_AHEAD],
+  await ensureDays(client);
+}
+
+/** Calls `ensure_<what>_partition` of every table that has a table a day. */
+async function ensureDays(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ ensure: string }>(
+    `SELECT oid::regproc::text AS ensure FROM pg_proc
+     WHERE pronamespace = 'public'::regnamespace AND proname ~ '^ensure_[a-z]+_partition$' ORDER BY 1`,
   );
+  for (const { ensure } of rows) {
+    await client.query(
+      `SELECT ${ensure}((now() AT TIME ZONE 'UTC')::date + ahead) FROM generate_series(0, $1::integer) AS ahead`,
+      [DAYS_AHEAD],
+    );
+  }
 }
 
 /** @throws SchemaNewer when a migration was applied that we do not have */

@@ -1,4 +1,7 @@
 import type { ColumnType, Generated, GeneratedAlways } from 'kysely';
+import type { BudgetsDocument } from '../budgets/budgets-document.js';
+import type { LedgerKind } from '../messages/budget-emissions.js';
+import type { Priority } from '../state/budget-config.js';
 
 /**
  * The tables as queries see them; what they are for is in docs/data-model.md. A `bigint` is a number here
@@ -11,6 +14,9 @@ export interface Schema {
   aggregation_windows: AggregationWindowsTable;
   sink_positions: SinkPositionsTable;
   restriction_changes: RestrictionChangesTable;
+  budget_ledger: BudgetLedgerTable;
+  budget_windows: BudgetWindowsTable;
+  budget_versions: BudgetVersionsTable;
 }
 
 /** Kept by the database: defaults on insert, a trigger on update. */
@@ -111,5 +117,51 @@ interface RestrictionChangesTable {
   type: 'restricted' | 'lifted' | 'override_set' | 'override_removed';
   body: Json<Readonly<Record<string, unknown>>>;
   happened_at: Date;
+  created_at: Generated<Date>;
+}
+
+interface BudgetLedgerTable {
+  at: Date;
+  tenant_id: string;
+  /** ms since 1970. */
+  epoch: number;
+  seq: number;
+  kind: LedgerKind;
+  window_start: Date;
+  /** The root first; empty for a reset. */
+  path: readonly string[];
+  held: number;
+  settled: number;
+  tokens: number | null;
+  admission_id: string | null;
+  pipeline: string | null;
+  priority: Priority | null;
+}
+
+interface BudgetWindowsTable extends AuditColumns {
+  tenant_id: string;
+  epoch: number;
+  window_start: Date;
+  level: string;
+  window_end: Date;
+  revision: number;
+  version: number;
+  /** Of the ledger, about the whole window. */
+  entries: number;
+  /** null: the level was removed while the window was open. */
+  token_limit: number | null;
+  settled: number;
+  admitted: number;
+  degraded: number;
+  refused: number;
+}
+
+interface BudgetVersionsTable {
+  tenant_id: string;
+  applied_at: Date;
+  version: number;
+  document: Json<BudgetsDocument>;
+  actor: string;
+  reason: string;
   created_at: Generated<Date>;
 }

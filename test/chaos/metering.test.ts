@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
@@ -11,6 +9,7 @@ import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer, until } from '../support/redis-server.js';
 import { UsageTopic } from '../support/usage-topic.js';
 import { Fleet } from '../support/worker-process.js';
+import { expectNoDrift } from './run-reconcile.js';
 import { type Produced, produce } from './usage-producer.js';
 import { UsageRecount } from './usage-recount.js';
 import { UsageRows } from './usage-rows.js';
@@ -259,23 +258,6 @@ async function expectNothingLeft(redis: Redis, topic: UsageTopic): Promise<void>
     expect(await redis.hget(keys.head, 'dirty')).to.equal('0');
     await until(10_000, 'the stream is trimmed', async () => (await redis.xlen(keys.stream)) <= 1);
   }
-}
-
-/** The reconciler as an operator runs it. */
-async function expectNoDrift(environment: Readonly<Record<string, string>>): Promise<void> {
-  const path = fileURLToPath(new URL('../../consumer/reconcile/main.js', import.meta.url));
-  const child = spawn(process.execPath, [path], {
-    env: { PATH: process.env['PATH'], LOG_LEVEL: 'error', ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let report = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.on('data', (data: Buffer) => {
-      report += data.toString();
-    });
-  }
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  expect([code, code === 0 ? '' : report]).to.deep.equal([0, '']);
 }
 
 function seconds(ms: number): string {

@@ -1,4 +1,3 @@
-import { isPostgresTransient, isUnmigrated } from '../../../shared/postgres/errors.js';
 import { findReceipt, type Receipt } from '../../../shared/postgres/repositories/receipts-repository.js';
 import {
   countWindows,
@@ -7,8 +6,8 @@ import {
   type WindowRows,
 } from '../../../shared/postgres/repositories/windows-repository.js';
 import type { TenantDatabase, TenantTransaction } from '../../../shared/postgres/tenant-context.js';
-import { StoreUnavailable } from '../../../shared/redis/store-unavailable.js';
 import type { StartRange } from '../../../shared/usage/hot-usage.js';
+import { readTenant } from '../../read-tenant.js';
 
 /**
  * Reads what Postgres holds of usage, each call in a transaction of its own, in the tenant's context of the caller.
@@ -37,18 +36,7 @@ export class UsageArchive {
     return this.read((trx) => findReceipt(trx, eventId, customer));
   }
 
-  private async read<T>(work: (trx: TenantTransaction) => Promise<T>): Promise<T> {
-    try {
-      return await this.database.transaction(work);
-    } catch (error) {
-      throw classified(error);
-    }
+  private read<T>(work: (trx: TenantTransaction) => Promise<T>): Promise<T> {
+    return readTenant(this.database, work);
   }
-}
-
-function classified(error: unknown): unknown {
-  if (isPostgresTransient(error)) return new StoreUnavailable('Postgres does not answer.', error);
-  if (isUnmigrated(error))
-    return new StoreUnavailable('Postgres has not been migrated by a worker yet.', error);
-  return error;
 }

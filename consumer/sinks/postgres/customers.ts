@@ -1,8 +1,8 @@
 import type pg from 'pg';
+import { INSERT_TENANTS, isTenant } from './tenants.js';
 import type { Transactions } from './transaction.js';
 
 const PAIRS_PER_STATEMENT = 1000;
-const TENANT = /^[A-Za-z0-9_-]{1,64}$/;
 const ID_CHARACTERS_MAX = 128;
 
 export interface Customer {
@@ -33,7 +33,7 @@ export class Customers {
     const key = keyOf(tenant, externalId);
     const known = this.byKey.get(key);
     if (known !== undefined) return known;
-    if (tenant === undefined || !TENANT.test(tenant) || !isId(externalId)) return undefined;
+    if (tenant === undefined || !isTenant(tenant) || !isId(externalId)) return undefined;
     const customer = { tenant, externalId, id: 0 };
     this.byKey.set(key, customer);
     return customer;
@@ -79,10 +79,7 @@ export class CustomerIds {
     let left = await this.select(customers);
     if (left.length === 0) return;
     const [tenants, externalIds] = columns(left);
-    await this.query(
-      'INSERT INTO tenants (id, name) SELECT id, id FROM unnest($1::text[]) AS id ON CONFLICT DO NOTHING',
-      [[...new Set(tenants)]],
-    );
+    await this.query(INSERT_TENANTS, [[...new Set(tenants)]]);
     await this.query(
       `INSERT INTO customers (tenant_id, external_id, name)
        SELECT tenant_id, external_id, external_id FROM unnest($1::text[], $2::text[]) AS u (tenant_id, external_id)

@@ -116,6 +116,6 @@ export function isOnlyTrace({ judgement }: JudgedEvent): boolean {
   return judgement === 'dead' || judgement === 'duplicate';
 }
 
-function isTime(value: unknown): value is number {
+export function isTime(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= TIME_MS_MAX;
 }

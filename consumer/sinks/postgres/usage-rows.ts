@@ -1,13 +1,9 @@
-import { setImmediate } from 'node:timers/promises';
-import { BinaryColumn, type ColumnType } from './binary-column.js';
+import type { BinaryColumn } from './binary-column.js';
+import { type ColumnSpec, type ColumnsInsert, insertColumns, unnest } from './insert-columns.js';
 import type { Transaction } from './transaction.js';
 import type { UsageRow } from './usage-row.js';
 
-/** One statement; made into bytes in about half a millisecond, after which the event loop turns. */
-const ROWS_PER_STATEMENT = 500;
-
-/** Column, type, bytes of a value (about). */
-const COLUMNS: readonly (readonly [name: string, type: ColumnType, bytes: number])[] = [
+const COLUMNS: readonly ColumnSpec[] = [
   ['accepted_at', 'timestamptz', 8],
   ['entry_seq', 'integer', 4],
   ['message_index', 'smallint', 2],
@@ -31,30 +27,15 @@ const COLUMNS: readonly (readonly [name: string, type: ColumnType, bytes: number
  * Without ON CONFLICT: it costs 1.3 µs a row (of 8), and a row that is there already is a rare thing that the caller
  * has to hear of.
  */
-const INSERT = `INSERT INTO usage_events (partition, ${COLUMNS.map(([name]) => name).join(', ')})
-  SELECT $1::smallint, * FROM unnest(${COLUMNS.map(([, type], i) => `$${i + 2}::${type}[]`).join(', ')})`;
+const INSERT: ColumnsInsert<UsageRow> = {
+  statement: `INSERT INTO usage_events (partition, ${COLUMNS.map(([name]) => name).join(', ')})
+  SELECT $1::smallint, * FROM ${unnest(COLUMNS, 2)}`,
+  columns: COLUMNS,
+  encode: encodeRow,
+};
 
-/**
- * While Postgres inserts some rows, the next ones are made into bytes. Two sets of columns take turns: the driver may
- * still need the one that it was given last.
- */
-export async function insertUsage(
-  tx: Transaction,
-  partition: number,
-  rows: readonly UsageRow[],
-): Promise<void> {
-  const size = Math.min(rows.length, ROWS_PER_STATEMENT);
-  const sets = [newColumns(size), newColumns(size)] as const;
-  let inserting: Promise<unknown> = Promise.resolve();
-  for (let i = 0, turn = 0; i < rows.length; i += ROWS_PER_STATEMENT, turn ^= 1) {
-    const values = [partition, ...encode(rows.slice(i, i + ROWS_PER_STATEMENT), sets[turn]!)];
-    await inserting;
-    inserting = tx.query(INSERT, values);
-    // Should it fail before it is awaited.
-    inserting.catch(() => undefined);
-    await setImmediate();
-  }
-  await inserting;
+export function insertUsage(tx: Transaction, partition: number, rows: readonly UsageRow[]): Promise<void> {
+  return insertColumns(tx, INSERT, rows, [partition]);
 }
 
 /**
@@ -81,16 +62,6 @@ export async function rowsNotStored(
   return rows.filter(
     ({ acceptedAt, entrySeq, event }) => !places.has(`${acceptedAt}-${entrySeq}:${event.index}`),
   );
-}
-
-function newColumns(rows: number): readonly BinaryColumn[] {
-  return COLUMNS.map(([, type, bytes]) => new BinaryColumn(type, rows, bytes));
-}
-
-function encode(rows: readonly UsageRow[], columns: readonly BinaryColumn[]): Buffer[] {
-  for (const column of columns) column.clear();
-  for (const row of rows) encodeRow(row, columns);
-  return columns.map((column) => column.finish());
 }
 
 /** In the order of COLUMNS. */

@@ -5,7 +5,7 @@ import { currentTenant } from '../tenant-context.js';
 /** A condition on rows of one of these tables, to be handed to `where`, which takes any number of them. */
 type Filter<Table extends keyof Schema> = (eb: ExpressionBuilder<Schema, Table>) => Expression<SqlBool>;
 
-type Tenanted = 'aggregation_windows' | 'usage_events';
+type Tenanted = 'aggregation_windows' | 'usage_events' | 'budget_versions';
 
 /**
  * Row level security says the same. Said here too, so that a query cannot even be made outside of a tenant's

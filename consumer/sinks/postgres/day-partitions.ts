@@ -4,11 +4,15 @@ const DAY_MS = 86_400_000;
 /** More than anybody keeps: then all are asked for again. */
 const KNOWN_MAX = 10_000;
 
-/** The partitions of usage_events, one a day (UTC) by the time of the stream entry: made before the first row. */
-export class UsageDays {
+/** The partitions of a table that has one a day (UTC): made before the first row. */
+export class DayPartitions {
   private readonly known = new Set<number>();
 
-  constructor(private readonly transactions: Transactions) {}
+  /** @param ensureOne the function of Postgres that makes the partition of a day */
+  constructor(
+    private readonly transactions: Transactions,
+    private readonly ensureOne: 'ensure_usage_partition' | 'ensure_ledger_partition',
+  ) {}
 
   /** @param times ms since the epoch */
   async ensure(times: Iterable<number>): Promise<void> {
@@ -19,7 +23,7 @@ export class UsageDays {
     }
     for (const day of days) {
       const date = new Date(day * DAY_MS).toISOString().slice(0, 10);
-      await this.transactions.run((tx) => tx.query('SELECT ensure_usage_partition($1::date)', [date]));
+      await this.transactions.run((tx) => tx.query(`SELECT ${this.ensureOne}($1::date)`, [date]));
       if (this.known.size >= KNOWN_MAX) this.known.clear();
       this.known.add(day);
     }

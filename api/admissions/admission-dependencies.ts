@@ -1,0 +1,8 @@
+import type { BodyReader } from '../http/body.js';
+import type { Slots } from '../slots.js';
+import type { DecideDependencies } from './decide.js';
+
+export interface AdmissionDependencies extends DecideDependencies {
+  readonly slots: Slots;
+  readonly bodies: BodyReader;
+}

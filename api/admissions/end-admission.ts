@@ -1,0 +1,65 @@
+import type { Request, Response } from 'express';
+import { nanoid } from 'nanoid';
+import {
+  CANCEL,
+  type CancelRequest,
+  type EndReply,
+  SETTLE,
+  type SettleRequest,
+} from '../../shared/messages/admissions.js';
+import type { Message } from '../../shared/messages/message.js';
+import { sendJson } from '../http/respond.js';
+import { parseBody } from '../schema-defects.js';
+import { sendCommand } from '../send-command.js';
+import { admissionOver, admissionView } from './admission-answers.js';
+import { cancelSchema, settleSchema } from './admission-bodies.js';
+import type { AdmissionDependencies } from './admission-dependencies.js';
+import { type NamedAdmission, namedAdmission, unknownAdmission } from './named-admission.js';
+
+/** `POST /admissions/{id}/settle` */
+export async function settleAdmission(
+  dependencies: AdmissionDependencies,
+  req: Request,
+  res: Response,
+): Promise<void> {
+  const named = namedAdmission(req);
+  const { actual_tokens: actual } = parseBody(settleSchema, await dependencies.bodies.readJson(req));
+  const data: SettleRequest = { admission: named.id, actual };
+  return end(dependencies, req, res, named, SETTLE, data);
+}
+
+/** `POST /admissions/{id}/cancel` */
+export async function cancelAdmission(
+  dependencies: AdmissionDependencies,
+  req: Request,
+  res: Response,
+): Promise<void> {
+  const named = namedAdmission(req);
+  parseBody(cancelSchema, await dependencies.bodies.readOptionalJson(req));
+  const data: CancelRequest = { admission: named.id };
+  return end(dependencies, req, res, named, CANCEL, data);
+}
+
+/** 200 once it has ended; 202 while no worker answers: it is in the stream and will. */
+async function end(
+  dependencies: AdmissionDependencies,
+  req: Request,
+  res: Response,
+  { tenant, id }: NamedAdmission,
+  type: string,
+  data: SettleRequest | CancelRequest,
+): Promise<void> {
+  const { gate, slots } = dependencies;
+  gate.pass();
+  const message: Message = { type, tenant, subject: tenant, id: nanoid(), data, request: req.requestId };
+  const reply = (await sendCommand(dependencies, slots.ofTenant(tenant), message)) as EndReply | undefined;
+  if (reply === undefined) return sendJson(req, res, 202, { status: 'accepted', admission_id: id });
+  switch (reply.kind) {
+    case 'ended':
+      return sendJson(req, res, 200, admissionView(reply.admission, id));
+    case 'over':
+      throw admissionOver(reply.admission, id);
+    case 'not_found':
+      throw unknownAdmission(id);
+  }
+}

@@ -1,0 +1,120 @@
+import type { Redis } from 'ioredis';
+import { budgetDocument, budgetWindowDocument, type Keys } from '../../../shared/keys.js';
+import { decodeBudget, decodePastWindow } from '../../../shared/state/budget-codec.js';
+import type { BudgetState, BudgetWindow } from '../../../shared/state/budget-state.js';
+import { NewerDocumentError } from '../../../shared/state/state-codec.js';
+import { partitionOf } from '../../../shared/topics.js';
+import type { BudgetWindowKey } from './budget-window-key.js';
+
+/** What a document says. */
+export type Read<T> =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'read'; readonly value: T }
+  /** Written by a newer version. */
+  | { readonly kind: 'newer' }
+  | { readonly kind: 'broken' };
+
+/** Documents of a tenant at one moment. */
+export interface HotBudgets {
+  readonly tenant: string;
+  readonly partition: number;
+  readonly state: Read<BudgetState>;
+  /** Ended windows, by start; those that were asked for. */
+  readonly past: ReadonlyMap<number, Read<BudgetWindow>>;
+}
+
+/** Documents per MGET, so that no other client of Redis waits long. */
+export const DOCUMENTS_PER_READ = 500;
+const SCAN_COUNT = 1000;
+
+/** The topic's documents in Redis. */
+export class HotBudgetReader {
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    /** Of the topic. */
+    private readonly partitions: number,
+  ) {}
+
+  partitionOf(tenant: string): number {
+    return partitionOf(tenant, tenant, this.partitions);
+  }
+
+  /**
+   * All in one command, between two commits: the state says up to which entry of the ledger each of them goes.
+   * @param starts of windows; at most DOCUMENTS_PER_READ
+   */
+  async read(tenant: string, starts: readonly number[]): Promise<HotBudgets> {
+    const names = starts.map((start) => budgetWindowDocument(tenant, start));
+    const { state, texts } = await this.readWith(tenant, names);
+    const past = starts.map((start, i) => [start, readText(texts[i] ?? null, decodePastWindow)] as const);
+    return { tenant, partition: this.partitionOf(tenant), state, past: new Map(past) };
+  }
+
+  /** Any documents of a tenant together with the state of its budgets. */
+  async readWith(
+    tenant: string,
+    names: readonly string[],
+  ): Promise<{ readonly state: Read<BudgetState>; readonly texts: readonly (string | null)[] }> {
+    const base = this.keys.partition({ topic: 'admissions', index: this.partitionOf(tenant) });
+    const [state = null, ...texts] = await this.redis.mget(
+      [budgetDocument(tenant), ...names].map((name) => base.doc(name)),
+    );
+    return { state: readText(state, decodeBudget), texts };
+  }
+
+  /**
+   * The names of all documents that begin with `prefix`, in pieces, most of them once. By SCAN and not by an index: what
+   * no index knows of must be found too. It goes through all keys of the server, so it is for a report only.
+   */
+  async *scan(prefix: string, signal: AbortSignal): AsyncGenerator<readonly string[]> {
+    const pattern = this.keys.admissionsDocuments(prefix);
+    let cursor = '0';
+    do {
+      signal.throwIfAborted();
+      const [next, found] = await this.redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT);
+      const names = found.flatMap((key) => this.keys.parseDocument(key)?.name ?? []);
+      if (names.length > 0) yield names;
+      cursor = next;
+    } while (cursor !== '0');
+  }
+
+  /** Windows in Redis, as the names of documents and what they hold tell. */
+  async *scanWindows(signal: AbortSignal): AsyncGenerator<readonly BudgetWindowKey[]> {
+    for await (const names of this.scan('budget', signal)) {
+      const found: BudgetWindowKey[] = [];
+      for (const name of names) {
+        const [, tenant, start] = /^budget-window:([^:]+):(\d+)$/.exec(name) ?? [];
+        if (tenant !== undefined) found.push({ tenant, epoch: undefined, start: Number(start) });
+        const owner = /^budget:([^:]+)$/.exec(name)?.[1];
+        if (owner !== undefined) found.push(...(await this.openWindow(owner)));
+      }
+      yield found;
+    }
+  }
+
+  private async openWindow(tenant: string): Promise<BudgetWindowKey[]> {
+    const { state } = await this.read(tenant, []);
+    // What cannot be read is said by whoever compares it.
+    if (state.kind === 'broken') return [{ tenant, epoch: undefined, start: UNREADABLE }];
+    if (state.kind !== 'read' || state.value.window === null) return [];
+    return [{ tenant, epoch: state.value.epoch, start: state.value.window.start }];
+  }
+}
+
+/** Stands for the start of a window that nobody can read; later than every window. */
+export const UNREADABLE = Number.MAX_SAFE_INTEGER;
+
+export function readText<T>(text: string | null, decode: (text: string) => T): Read<T> {
+  if (text === null) return { kind: 'none' };
+  try {
+    return { kind: 'read', value: decode(text) };
+  } catch (error) {
+    return error instanceof NewerDocumentError ? { kind: 'newer' } : { kind: 'broken' };
+  }
+}
+
+/** Whether it is a time that Postgres knows. */
+export function isDate(ms: number): boolean {
+  return Number.isSafeInteger(ms) && ms >= 0 && ms <= Date.UTC(9999, 0, 1);
+}

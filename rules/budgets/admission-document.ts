@@ -1,0 +1,67 @@
+import type { Admission, AdmissionDocument } from '../../shared/state/budget-state.js';
+
+/** Requests that one document remembers; a key is rarely used for more than one. */
+const ADMISSIONS_MAX = 32;
+/** Ids of one admission: its own and its aliases. */
+const IDS_MAX = 16;
+
+/** @param at ms since the epoch. @returns the admission that was given this id, unless it is forgotten by then */
+export function findAdmission(
+  document: AdmissionDocument | null,
+  id: string,
+  at: number,
+): Admission | undefined {
+  return document?.admissions.findLast(
+    (admission) => !isForgotten(admission, at) && admission.ids.includes(id),
+  );
+}
+
+/** The latest time at which one of them is readable, ms since the epoch; undefined while one is held. */
+export function admissionsExpireAt({ admissions }: AdmissionDocument): number | undefined {
+  let latest = 0;
+  for (const { keepUntil } of admissions) {
+    if (keepUntil === null) return undefined;
+    if (keepUntil > latest) latest = keepUntil;
+  }
+  return latest;
+}
+
+/** The admission that another request with this key is a retry of. */
+export function sameRequest(document: AdmissionDocument | null, at: number): Admission | undefined {
+  const newest = document?.admissions.at(-1);
+  if (newest === undefined || isForgotten(newest, at)) return undefined;
+  return newest.status === 'held' || at < newest.dedupeUntil ? newest : undefined;
+}
+
+/** The document with one more; without what is forgotten by then, or no longer fits. */
+export function withAdmission(
+  document: AdmissionDocument | null,
+  admission: Admission,
+  at: number,
+): AdmissionDocument {
+  if (document === null) return { admissions: [admission] };
+  const kept = document.admissions.filter((each) => !isForgotten(each, at));
+  // Only the newest can be held: another one is not appended while it is.
+  return { admissions: [...kept.slice(-(ADMISSIONS_MAX - 1)), admission] };
+}
+
+/** The document with `after` in the place of `before`. */
+export function withChanged(
+  { admissions }: AdmissionDocument,
+  before: Admission,
+  after: Admission,
+): AdmissionDocument {
+  if (admissions.length === 1) return { admissions: [after] };
+  return { admissions: admissions.map((each) => (each === before ? after : each)) };
+}
+
+/** The ids with an alias more; of too many the oldest alias goes, never the id that the admission was given first. */
+export function withAlias(ids: readonly string[], id: string): readonly string[] {
+  if (ids.includes(id)) return ids;
+  const [own, ...aliases] = ids;
+  return own === undefined ? [id] : [own, ...aliases.slice(-(IDS_MAX - 2)), id];
+}
+
+function isForgotten({ keepUntil }: Admission, at: number): boolean {
+  return keepUntil !== null && at >= keepUntil;
+}

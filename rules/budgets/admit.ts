@@ -1,0 +1,213 @@
+import type { AdmissionCountEffect } from '../../shared/effects.js';
+import {
+  type AdmissionRequest,
+  type AdmitReply,
+  admissionKey,
+  type EvaluateReply,
+  type Refused,
+} from '../../shared/messages/admissions.js';
+import type { Priority } from '../../shared/state/budget-config.js';
+import type { Admission, BudgetWindow, Decision, RefusedBy } from '../../shared/state/budget-state.js';
+import { sameRequest } from './admission-document.js';
+import type { Books } from './books.js';
+import { availableAt, decide, degradedDebit, tooLarge } from './decide.js';
+import type { Path } from './levels.js';
+import { useOf } from './window.js';
+
+const counts = (
+  metric: AdmissionCountEffect['metric'],
+): Readonly<Record<Priority, AdmissionCountEffect>> => ({
+  P0: { kind: 'count', metric, priority: 'P0' },
+  P1: { kind: 'count', metric, priority: 'P1' },
+  P2: { kind: 'count', metric, priority: 'P2' },
+});
+const DECIDED: Readonly<Record<Decision, Readonly<Record<Priority, AdmissionCountEffect>>>> = {
+  ALLOW: counts('admission_allow'),
+  ALLOW_DEGRADED: counts('admission_allow_degraded'),
+  REJECT: counts('admission_reject'),
+};
+
+/** Decides a request, once: an identical retry gets what was decided. What is granted is held until it is settled. */
+export function admit(books: Books, request: AdmissionRequest): AdmitReply {
+  const { priority } = request;
+  const known = sameRequest(books.admissions, books.at);
+  if (known !== undefined) return retryOfAdmit(books, known, request);
+  const { tree } = books;
+  const path = tree.paths.get(request.pipeline);
+  if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
+  const never = tooLarge(tree, path, request);
+  if (never !== undefined) {
+    books.countDecision(DECIDED.REJECT[priority]);
+    return { kind: 'too_large', ...never };
+  }
+  const decided = decideNew(books, request, path, 'held');
+  if (decided.refusedBy !== null) return { kind: 'refused', ...refusal(decided.refusedBy, 1, books.at) };
+  return { kind: 'admitted', fresh: true, admission: decided, remaining: books.remaining(path, priority) };
+}
+
+/** The same for callers that never come back: what is granted is settled at once. */
+export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply {
+  const { priority } = request;
+  const { tree } = books;
+  const path = tree.paths.get(request.pipeline);
+  const evaluated = (decision: Decision, granted: number, rest: object = {}): EvaluateReply => ({
+    kind: 'evaluated',
+    decision,
+    granted,
+    remaining: books.remaining(path, priority),
+    ...rest,
+  });
+  const known = sameRequest(books.admissions, books.at);
+  if (known !== undefined) {
+    const retried = retry(books, known, request);
+    if (retried === undefined) return { kind: 'conflict' };
+    const { decision, granted, refusedBy, attempts } = retried;
+    const refused = refusedBy === null ? {} : { refused: refusal(refusedBy, attempts, books.at) };
+    return evaluated(decision, granted, refused);
+  }
+  if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
+  const never = tooLarge(tree, path, request);
+  if (never !== undefined) {
+    books.countDecision(DECIDED.REJECT[priority]);
+    return evaluated('REJECT', 0, { tooLarge: never });
+  }
+  const { decision, granted, refusedBy } = decideNew(books, request, path, 'settled');
+  const refused = refusedBy === null ? {} : { refused: refusal(refusedBy, 1, books.at) };
+  return evaluated(decision, granted, refused);
+}
+
+/** Holds (or charges) tokens that were granted and not debited yet, and remembers the admission. */
+export function grant(books: Books, window: BudgetWindow, admission: Admission): void {
+  const { granted, status, failedOpen, path, decision, estimated } = admission;
+  const holds = status === 'held';
+  books.post(window, admission, {
+    kind: failedOpen === null ? 'grant' : 'fail_open',
+    held: holds ? granted : 0,
+    settled: holds ? 0 : granted,
+    tokens: estimated,
+  });
+  for (const name of path) {
+    const use = useOf(window, name);
+    use.admitted += 1;
+    if (decision === 'ALLOW_DEGRADED') use.degraded += 1;
+  }
+  if (!holds) return;
+  window.holds += 1;
+  books.setHoldTimer(admissionKey(admission.ids[0]!), admission.expiresAt!);
+}
+
+/** An admission in the open window that nothing was debited for yet. */
+export function newAdmission(
+  books: Books,
+  request: AdmissionRequest,
+  path: readonly string[],
+  what: Pick<Admission, 'status' | 'decision' | 'granted' | 'window'>,
+): Admission {
+  const { at } = books;
+  const { settings } = books.context;
+  const held = what.status === 'held';
+  const dedupeUntil = at + settings.dedupeMs;
+  return {
+    ids: [request.admission],
+    status: what.status,
+    decision: what.decision,
+    pipeline: request.pipeline,
+    priority: request.priority,
+    path,
+    estimated: request.estimated,
+    granted: what.granted,
+    window: what.window,
+    at,
+    expiresAt: held ? at + (request.holdMs ?? settings.holdMs ?? books.windowMs) : null,
+    endedAt: held ? null : at,
+    charged: held ? null : what.granted,
+    overrun: 0,
+    expiry: null,
+    failedOpen: null,
+    refusedBy: null,
+    body: request.body,
+    attempts: 1,
+    dedupeUntil,
+    keepUntil: held ? null : keepUntil(books, dedupeUntil),
+  };
+}
+
+/** How long an admission that ends now is readable, ms since the epoch. */
+export function keepUntil({ at, context }: Books, dedupeUntil: number): number {
+  const { keepMs, dedupeMs } = context.settings;
+  return Math.max(dedupeUntil, at + Math.max(keepMs, dedupeMs));
+}
+
+function decideNew(
+  books: Books,
+  request: AdmissionRequest,
+  path: Path,
+  status: 'held' | 'settled',
+): Admission {
+  const { priority, estimated } = request;
+  const window = books.openWindow();
+  const verdict = decide(path, window, request);
+  if (typeof verdict === 'object') {
+    const refusedBy = {
+      level: verdict.name,
+      available: availableAt(verdict, window, priority),
+      resetsAt: window.end,
+    };
+    useOf(window, verdict.name).refused += 1;
+    books.countDecision(DECIDED.REJECT[priority]);
+    const refused = refusedAdmission(books, request, path, refusedBy);
+    if (request.keyed) books.add(refused);
+    return refused;
+  }
+  const granted = verdict === 'ALLOW' ? estimated : degradedDebit(estimated, books.config.degradedDebit);
+  const what = { status, decision: verdict, granted, window: window.start };
+  const admission = newAdmission(books, request, path.names, what);
+  grant(books, window, admission);
+  books.countDecision(DECIDED[verdict][priority]);
+  books.count('granted_tokens', granted);
+  if (status === 'held' || request.keyed) books.add(admission);
+  return admission;
+}
+
+/** A refusal is remembered no longer than until it may be asked again. */
+function refusedAdmission(
+  books: Books,
+  request: AdmissionRequest,
+  { names }: Path,
+  refusedBy: RefusedBy,
+): Admission {
+  const what = {
+    status: 'refused',
+    decision: 'REJECT',
+    granted: 0,
+    window: books.openWindow().start,
+  } as const;
+  const admission = newAdmission(books, request, names, what);
+  return { ...admission, refusedBy, dedupeUntil: refusedBy.resetsAt, keepUntil: refusedBy.resetsAt };
+}
+
+function retryOfAdmit(books: Books, known: Admission, request: AdmissionRequest): AdmitReply {
+  const admission = retry(books, known, request);
+  if (admission === undefined) return { kind: 'conflict' };
+  const { status, refusedBy, attempts } = admission;
+  if (refusedBy !== null) return { kind: 'refused', ...refusal(refusedBy, attempts, books.at) };
+  if (status === 'expired' || status === 'cancelled') return { kind: 'over', admission };
+  const path = books.tree.paths.get(admission.pipeline);
+  return { kind: 'admitted', fresh: false, admission, remaining: books.remaining(path, admission.priority) };
+}
+
+/** The admission with one attempt more; undefined: it was another request with the same key. */
+function retry(books: Books, known: Admission, { body }: AdmissionRequest): Admission | undefined {
+  if (known.body !== body) {
+    books.count('admission_conflict');
+    return undefined;
+  }
+  const again = { ...known, attempts: known.attempts + 1 };
+  books.change(known, again);
+  books.count('admission_retry');
+  return again;
+}
+
+function refusal(by: RefusedBy, attempts: number, at: number): Refused {
+  return { by, retryAfterMs: by.resetsAt - at, attempts };
+}

@@ -1,0 +1,254 @@
+import type { AdmissionCountEffect, Effect } from '../../shared/effects.js';
+import type { Remaining } from '../../shared/messages/admissions.js';
+import {
+  BUDGET_SNAPSHOT,
+  LEDGER,
+  type LedgerEntry,
+  type LedgerKind,
+} from '../../shared/messages/budget-emissions.js';
+import type { BudgetConfig, Priority } from '../../shared/state/budget-config.js';
+import type {
+  Admission,
+  AdmissionDocument,
+  BudgetState,
+  BudgetsPartition,
+  BudgetWindow,
+  PastWindow,
+} from '../../shared/state/budget-state.js';
+import { withAdmission, withChanged } from './admission-document.js';
+import type { BudgetContext, BudgetFolded, BudgetStates } from './context.js';
+import { availableAt } from './decide.js';
+import { configOf, type Path, type Tree, treeOf } from './levels.js';
+import {
+  draftOfPast,
+  draftOfState,
+  newWindow,
+  pastWindow,
+  snapshotOf,
+  useOf,
+  windowLength,
+} from './window.js';
+
+/** What one entry of the ledger does to every level of an admission's path. */
+export interface Posting {
+  readonly kind: LedgerKind;
+  readonly held: number;
+  readonly settled: number;
+  readonly tokens?: number;
+}
+
+/**
+ * The books of one tenant while one input is folded: every change of what is held or settled goes through `post`, which
+ * changes the window and writes the ledger in one. Copies documents before their first change.
+ */
+export class Books {
+  readonly at: number;
+  private readonly effects: Effect[] = [];
+  private state: BudgetState | null;
+  private changed = false;
+  /** Windows that are over, as changed. */
+  private readonly past: PastWindow[] = [];
+  /** Start of the one that this input ended. */
+  private ended: number | undefined;
+  private admissionsAfter: AdmissionDocument | undefined;
+  private partitionAfter: BudgetsPartition | undefined;
+
+  constructor(
+    private readonly states: BudgetStates,
+    readonly context: BudgetContext,
+    private readonly replyTo: string | undefined,
+  ) {
+    this.at = context.at;
+    this.state = states.state;
+  }
+
+  get admissions(): AdmissionDocument | null {
+    return this.states.admissions;
+  }
+
+  get partition(): BudgetsPartition | null {
+    return this.states.partition;
+  }
+
+  get present(): Readonly<BudgetState> | null {
+    return this.state;
+  }
+
+  get config(): BudgetConfig {
+    return configOf(this.state);
+  }
+
+  get tree(): Tree {
+    return treeOf(this.config);
+  }
+
+  get windowMs(): number {
+    return windowLength(this.config, this.context.settings);
+  }
+
+  /** The state, to be changed. */
+  draft(): BudgetState {
+    const { at, step } = this.context;
+    this.changed = true;
+    this.state =
+      this.state === null
+        ? { owner: step, config: null, epoch: at, entries: 0, lastEnd: 0, window: null }
+        : draftOfState(this.state, step);
+    return this.state;
+  }
+
+  /** The open window, begun where there is none; to be changed. */
+  openWindow(): BudgetWindow {
+    const state = this.draft();
+    if (state.window === null) {
+      state.window = newWindow(this.at, this.windowMs, state.lastEnd);
+      this.setResetTimer(state.window.end);
+    }
+    return state.window;
+  }
+
+  /** The window of an admission, to be changed; undefined: it is over, and nothing of it is kept any more. */
+  windowOf({ window: start }: Admission): BudgetWindow | undefined {
+    if (this.state?.window?.start === start) return this.draft().window!;
+    const past = this.states.past(start);
+    if (past === null || (past.keepUntil !== null && this.at >= past.keepUntil)) return undefined;
+    const draft = draftOfPast(past, this.context.step);
+    this.past.push(draft);
+    return draft;
+  }
+
+  /** @throws when its window is not there: what is held could not be given back */
+  windowOfHeld(admission: Admission): BudgetWindow {
+    const window = this.windowOf(admission);
+    if (window === undefined) throw new Error('the window of an admission that is held is not there');
+    return window;
+  }
+
+  /** Ends the open window. Nothing of it is kept unless holds are open or a late settle may give some of it back. */
+  endWindow(): void {
+    const state = this.draft();
+    const window = state.window!;
+    const { context, at } = this;
+    this.write({
+      ...this.numbered(window),
+      at,
+      kind: 'reset',
+      window: window.start,
+      path: [],
+      held: 0,
+      settled: 0,
+    });
+    this.past.push(pastWindow(window, this.config, context.step));
+    this.ended = window.start;
+    state.window = null;
+    state.lastEnd = window.end;
+    this.count('budget_resets');
+  }
+
+  /** The only way to change what is held or settled. */
+  post(window: BudgetWindow, admission: Admission, { kind, held, settled, tokens }: Posting): void {
+    const { path, pipeline, priority } = admission;
+    for (const name of path) {
+      const use = useOf(window, name);
+      use.held += held;
+      use.settled += settled;
+    }
+    const { tenant, epoch, seq } = this.numbered(window);
+    const { at } = this;
+    const about = { admission: admission.ids[0]!, pipeline, priority };
+    const entry = { tenant, epoch, seq, at, kind, window: window.start, path, held, settled, ...about };
+    this.write(tokens === undefined ? entry : { ...entry, tokens });
+  }
+
+  add(admission: Admission): void {
+    this.admissionsAfter = withAdmission(this.admissions, admission, this.at);
+  }
+
+  change(before: Admission, after: Admission): void {
+    this.admissionsAfter = withChanged(this.admissions!, before, after);
+  }
+
+  setPartition(partition: BudgetsPartition): void {
+    this.partitionAfter = partition;
+  }
+
+  reply(body: object): void {
+    if (this.replyTo !== undefined) this.effects.push({ kind: 'reply', to: this.replyTo, body });
+  }
+
+  emit(type: string, body: object): void {
+    this.effects.push({ kind: 'emit', type, body });
+  }
+
+  count(metric: AdmissionCountEffect['metric'], by?: number): void {
+    this.effects.push(by === undefined ? { kind: 'count', metric } : { kind: 'count', metric, by });
+  }
+
+  countDecision(effect: AdmissionCountEffect): void {
+    this.effects.push(effect);
+  }
+
+  setResetTimer(dueAt: number): void {
+    const { names, tenant } = this.context;
+    this.effects.push({ kind: 'timer', id: names.budgetResetTimer(tenant), dueAt });
+  }
+
+  setHoldTimer(key: string, dueAt: number): void {
+    const { names, tenant } = this.context;
+    this.effects.push({ kind: 'timer', id: names.admissionDocument(tenant, key), dueAt });
+  }
+
+  cancelHoldTimer(key: string): void {
+    const { names, tenant } = this.context;
+    this.effects.push({ kind: 'cancel_timer', id: names.admissionDocument(tenant, key) });
+  }
+
+  /** What each level of a path would still admit. */
+  remaining(path: Path | undefined, priority: Priority): Remaining {
+    const window = this.state?.window ?? null;
+    const { levels = [] } = path ?? {};
+    return levels.map((level) => [level.name, availableAt(level, window, priority)] as const);
+  }
+
+  /** All that the input has changed. */
+  close(): BudgetFolded {
+    const past = this.past.length === 0 ? undefined : this.closePast();
+    const { effects, admissionsAfter: admissions, partitionAfter: partition } = this;
+    return {
+      ...(this.changed ? { state: this.state! } : undefined),
+      ...(admissions === undefined ? undefined : { admissions }),
+      ...(partition === undefined ? undefined : { partition }),
+      ...(past === undefined ? undefined : { past }),
+      effects,
+    };
+  }
+
+  /** Once nothing of a window is held it is sent to the archive, and again whenever it changes after that. */
+  private closePast(): [number, PastWindow | null][] {
+    const { tenant, settings } = this.context;
+    const written: [number, PastWindow | null][] = [];
+    for (const window of this.past) {
+      if (window.holds === 0) {
+        window.revision += 1;
+        this.emit(BUDGET_SNAPSHOT, snapshotOf(window, tenant, this.state!.epoch));
+        window.keepUntil ??= this.at + Math.max(settings.keepMs, settings.dedupeMs);
+      }
+      const kept = window.holds > 0 || window.refundable > 0;
+      if (kept) written.push([window.start, window]);
+      else if (window.start !== this.ended) written.push([window.start, null]);
+    }
+    return written;
+  }
+
+  /** The next number of the ledger, for an entry about this window. */
+  private numbered(window: BudgetWindow): { tenant: string; epoch: number; seq: number } {
+    const state = this.draft();
+    state.entries += 1;
+    window.entries += 1;
+    return { tenant: this.context.tenant, epoch: state.epoch, seq: state.entries };
+  }
+
+  private write(entry: LedgerEntry): void {
+    this.effects.push({ kind: 'emit', type: LEDGER, joins: true, body: entry });
+  }
+}

@@ -1,0 +1,152 @@
+import {
+  admissionKey,
+  type CancelRequest,
+  type EndReply,
+  type SettleRequest,
+} from '../../shared/messages/admissions.js';
+import type { Admission, AdmissionStatus } from '../../shared/state/budget-state.js';
+import { findAdmission } from './admission-document.js';
+import { keepUntil } from './admit.js';
+import type { Books } from './books.js';
+import { requireRoom } from './window.js';
+
+/**
+ * An admission's life:
+ *
+ *   (none) ── admit ──► held ── settle ──► settled
+ *     │                  │ ── cancel ────► cancelled ◄──────────────┐
+ *     │                  └── its hold's timer ──► expired ── cancel ┘
+ *     │                                              └── settle ──► settled   (late)
+ *     ├── evaluate ──► settled
+ *     └── refused by a level ──► refused ── failed_open ──► held, settled
+ */
+export function settle(books: Books, { admission: id, actual }: SettleRequest): EndReply {
+  const admission = findAdmission(books.admissions, id, books.at);
+  if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
+  if (admission.status === 'settled' && admission.charged === actual) return { kind: 'ended', admission };
+  if (admission.status === 'settled' || admission.status === 'cancelled') return { kind: 'over', admission };
+  const settled =
+    admission.status === 'held' ? settleHeld(books, admission, actual) : settleLate(books, admission, actual);
+  return settled === undefined ? { kind: 'not_found' } : { kind: 'ended', admission: settled };
+}
+
+/** Gives back what is held, or what the expiry of the hold has charged. */
+export function cancel(books: Books, { admission: id, abandoned }: CancelRequest): EndReply {
+  const admission = findAdmission(books.admissions, id, books.at);
+  if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
+  const { status, attempts, failedOpen } = admission;
+  if (status === 'cancelled') return { kind: 'ended', admission };
+  // Somebody has heard of it, or it is not open any more.
+  const keeps = abandoned === true && (status !== 'held' || attempts > 1 || failedOpen !== null);
+  if (status === 'settled' || keeps) return { kind: 'over', admission };
+  const cancelled = status === 'held' ? cancelHeld(books, admission) : cancelLate(books, admission);
+  return cancelled === undefined ? { kind: 'not_found' } : { kind: 'ended', admission: cancelled };
+}
+
+/** The hold's time is over: its tokens are given back, or charged. */
+export function expire(books: Books, key: string): void {
+  const admission = books.admissions?.admissions.at(-1);
+  if (admission?.status !== 'held') return;
+  const { granted, expiresAt } = admission;
+  if (expiresAt! > books.at) {
+    books.setHoldTimer(key, expiresAt!);
+    return;
+  }
+  const expiry = books.context.settings.holdExpiry;
+  const charged = expiry === 'charge' ? granted : 0;
+  const window = books.windowOfHeld(admission);
+  window.holds -= 1;
+  if (expiry === 'charge') window.refundable += 1;
+  books.post(window, admission, { kind: 'expire', held: -granted, settled: charged });
+  books.count('admission_expired');
+  books.change(admission, { ...ended(books, admission, 'expired', charged), expiry });
+}
+
+function settleHeld(books: Books, admission: Admission, actual: number): Admission {
+  const { granted, ids } = admission;
+  const overrun = Math.max(0, actual - granted);
+  const window = books.windowOfHeld(admission);
+  requireRoom(window, admission.path, actual);
+  if (overrun > 0) requireRoom(books.present!.window, admission.path, actual);
+  window.holds -= 1;
+  books.post(window, admission, {
+    kind: 'settle',
+    held: -granted,
+    settled: Math.min(actual, granted),
+    tokens: actual,
+  });
+  charge(books, admission, overrun);
+  books.cancelHoldTimer(admissionKey(ids[0]!));
+  books.count('admission_settled');
+  return changed(books, admission, { ...ended(books, admission, 'settled', actual), overrun });
+}
+
+/**
+ * What was given back when the hold expired counts where it is told, in the open window; what was charged is corrected
+ * where it was charged. undefined: that window is not kept any more.
+ */
+function settleLate(books: Books, admission: Admission, actual: number): Admission | undefined {
+  const { granted, expiry, path } = admission;
+  requireRoom(books.present!.window, path, actual);
+  let overrun = 0;
+  if (expiry === 'release') {
+    books.post(books.openWindow(), admission, {
+      kind: 'late_settle',
+      held: 0,
+      settled: actual,
+      tokens: actual,
+    });
+  } else {
+    const window = books.windowOf(admission);
+    if (window === undefined) return undefined;
+    window.refundable -= 1;
+    const settled = Math.min(0, actual - granted);
+    books.post(window, admission, { kind: 'late_settle', held: 0, settled, tokens: actual });
+    overrun = Math.max(0, actual - granted);
+    charge(books, admission, overrun);
+  }
+  books.count('admission_late_settle');
+  return changed(books, admission, { ...ended(books, admission, 'settled', actual), overrun });
+}
+
+function cancelHeld(books: Books, admission: Admission): Admission {
+  const { granted, ids } = admission;
+  const window = books.windowOfHeld(admission);
+  window.holds -= 1;
+  books.post(window, admission, { kind: 'cancel', held: -granted, settled: 0 });
+  books.cancelHoldTimer(admissionKey(ids[0]!));
+  books.count('admission_cancelled');
+  return changed(books, admission, ended(books, admission, 'cancelled', 0));
+}
+
+/** Undefined: what the expiry charged cannot be given back any more. */
+function cancelLate(books: Books, admission: Admission): Admission | undefined {
+  if (admission.expiry === 'release') {
+    // Nothing changes but the admission: the entry is about the window in which it was told.
+    books.post(books.openWindow(), admission, { kind: 'cancel', held: 0, settled: 0 });
+  } else {
+    const window = books.windowOf(admission);
+    if (window === undefined) return undefined;
+    window.refundable -= 1;
+    books.post(window, admission, { kind: 'cancel', held: 0, settled: -admission.granted });
+  }
+  books.count('admission_cancelled');
+  return changed(books, admission, ended(books, admission, 'cancelled', 0));
+}
+
+/** Tokens beyond what was granted are used now, whatever the budget says. */
+function charge(books: Books, admission: Admission, overrun: number): void {
+  if (overrun === 0) return;
+  books.post(books.openWindow(), admission, { kind: 'overrun', held: 0, settled: overrun });
+  books.count('overrun_tokens', overrun);
+}
+
+function ended(books: Books, admission: Admission, status: AdmissionStatus, charged: number): Admission {
+  const until = keepUntil(books, admission.dedupeUntil);
+  return { ...admission, status, charged, endedAt: books.at, keepUntil: until };
+}
+
+function changed(books: Books, before: Admission, after: Admission): Admission {
+  books.change(before, after);
+  return after;
+}

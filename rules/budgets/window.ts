@@ -1,0 +1,92 @@
+import type { BudgetSnapshot } from '../../shared/messages/budget-emissions.js';
+import type { BudgetConfig } from '../../shared/state/budget-config.js';
+import type { BudgetState, BudgetWindow, LevelUse, PastWindow } from '../../shared/state/budget-state.js';
+import { treeOf } from './levels.js';
+
+/** Length of a window, ms. */
+export function windowLength(config: BudgetConfig, { windowMs }: { readonly windowMs: number }): number {
+  return config.windowMs ?? windowMs;
+}
+
+/** The first boundary of windows of this length after `at`, ms since the epoch. */
+export function nextBoundary(at: number, windowMs: number): number {
+  return (Math.floor(at / windowMs) + 1) * windowMs;
+}
+
+/** The window that `at` lies in, with nothing used. It begins no earlier than the last one ended. */
+export function newWindow(at: number, windowMs: number, lastEnd: number): BudgetWindow {
+  const end = nextBoundary(at, windowMs);
+  return {
+    start: Math.max(end - windowMs, lastEnd),
+    end,
+    levels: new Map(),
+    holds: 0,
+    refundable: 0,
+    entries: 0,
+  };
+}
+
+/** The document itself where this step may change it, otherwise a copy of all that changes. */
+export function draftOfState(state: BudgetState, step: object): BudgetState {
+  if (state.owner === step) return state;
+  const { window } = state;
+  return {
+    ...state,
+    owner: step,
+    window: window === null ? null : { ...window, levels: copyOfLevels(window.levels) },
+  };
+}
+
+export function draftOfPast(window: PastWindow, step: object): PastWindow {
+  if (window.owner === step) return window;
+  return { ...window, owner: step, levels: copyOfLevels(window.levels) };
+}
+
+/** A window that is over takes what was used with it, and the limits it ended with. */
+export function pastWindow(window: BudgetWindow, config: BudgetConfig, step: object): PastWindow {
+  const { levels } = treeOf(config);
+  const limits = new Map<string, number | null>();
+  for (const name of window.levels.keys()) limits.set(name, levels.get(name)?.config.limit ?? null);
+  return { ...window, owner: step, limits, version: config.version, revision: 0, keepUntil: null };
+}
+
+export function snapshotOf(window: PastWindow, tenant: string, epoch: number): BudgetSnapshot {
+  const { start, end, revision, version, entries, limits } = window;
+  const levels = [...window.levels].map(([name, { settled, admitted, degraded, refused }]) => ({
+    name,
+    limit: limits.get(name) ?? null,
+    settled,
+    admitted,
+    degraded,
+    refused,
+  }));
+  return { tenant, epoch, start, end, revision, version, entries, levels };
+}
+
+/** The use of a level, begun where there is none. */
+export function useOf(window: BudgetWindow, level: string): LevelUse {
+  let use = window.levels.get(level);
+  if (use === undefined) {
+    use = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0 };
+    window.levels.set(level, use);
+  }
+  return use;
+}
+
+function copyOfLevels(levels: ReadonlyMap<string, LevelUse>): Map<string, LevelUse> {
+  const copy = new Map<string, LevelUse>();
+  for (const [name, { settled, held, admitted, degraded, refused }] of levels) {
+    copy.set(name, { settled, held, admitted, degraded, refused });
+  }
+  return copy;
+}
+
+/** @throws when so many tokens more would make a sum inexact. To be asked before anything is changed */
+export function requireRoom(window: BudgetWindow | null, path: readonly string[], tokens: number): void {
+  for (const name of path) {
+    const use = window?.levels.get(name);
+    if (use !== undefined && use.settled + use.held > Number.MAX_SAFE_INTEGER - tokens) {
+      throw new Error(`what is used at ${name} would no longer be exact`);
+    }
+  }
+}

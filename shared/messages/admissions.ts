@@ -1,0 +1,140 @@
+import type { BudgetConfig, Priority } from '../state/budget-config.js';
+import type { Admission, Decision, RefusedBy } from '../state/budget-state.js';
+
+/**
+ * Messages of the topic `admissions`. Subject and tenant are the tenant: all its levels move together. Everything waits
+ * for a reply; replies are told apart by `kind`.
+ */
+export const ADMIT = 'admit';
+export const EVALUATE = 'evaluate';
+export const SETTLE = 'settle';
+export const CANCEL = 'cancel';
+export const FAILED_OPEN = 'failed_open';
+export const BUDGETS_PUT = 'budgets_put';
+
+/**
+ * An admission's id: its key (16 characters), then 8 of its own. Who has the id has the document
+ * `admission:<tenant>:<key>`. The first of the 8 says where it was made: `a` on the usual way, `o` while the store was
+ * away (fail open), so that it may not be known yet.
+ */
+export const ADMISSION_KEY_LENGTH = 16;
+export const ADMISSION_ID = /^[A-Za-z0-9_-]{16}[ao][A-Za-z0-9_-]{7}$/;
+
+export function admissionKey(id: string): string {
+  return id.slice(0, ADMISSION_KEY_LENGTH);
+}
+
+/** Types `admit` and `evaluate`. Reply: AdmitReply, EvaluateReply. */
+export interface AdmissionRequest {
+  readonly pipeline: string;
+  readonly priority: Priority;
+  /** 1 … MAX_SAFE_INTEGER. */
+  readonly estimated: number;
+  /** Id of the admission, if this becomes one. */
+  readonly admission: string;
+  /**
+   * False: nobody can ask for this again (no request id, no payload): nothing is remembered for retries.
+   * Its key is random then.
+   */
+  readonly keyed: boolean;
+  /** Hash of everything the body says (16 characters). */
+  readonly body: string;
+  /** ms; absent: the setting. `admit` only. */
+  readonly holdMs?: number;
+}
+
+/** Type `settle`. Reply: EndReply. */
+export interface SettleRequest {
+  readonly admission: string;
+  /** 0 … ACTUAL_TOKENS_MAX. */
+  readonly actual: number;
+}
+
+/** Sums of many stay exact integers. */
+export const ACTUAL_TOKENS_MAX = 1_000_000_000_000;
+
+/** Type `cancel`. Reply: EndReply. */
+export interface CancelRequest {
+  readonly admission: string;
+  /**
+   * Nobody heard of the admission (the answer came too late, fail closed): it is given back only if it is held and was
+   * asked for once.
+   */
+  readonly abandoned?: true;
+}
+
+/**
+ * Type `failed_open`, id `fo-<admission>`: a request was answered ALLOW for its whole estimate although nobody had
+ * decided. Complete in itself: the request may never have reached the stream. No reply.
+ */
+export interface FailedOpen extends AdmissionRequest {
+  /** The request settles at once (evaluate). */
+  readonly settled: boolean;
+}
+
+/** Type `budgets_put`. Reply: BudgetsPutReply. */
+export interface BudgetsPut {
+  /** Its `version` and `appliedAt` are made by the fold, unless it is restored. */
+  readonly config: BudgetConfig;
+  /** The version this replaces; absent: any. */
+  readonly replaces?: number;
+  /** True: it comes from Postgres, and applies only if what is applied is older. No audit entry is written. */
+  readonly restored?: true;
+  readonly actor: string;
+  readonly reason: string;
+}
+
+/** Tokens that would still be admitted at each level of the request's path, for its priority; the root first. */
+export type Remaining = readonly (readonly [level: string, tokens: number])[];
+
+export type AdmitReply =
+  | {
+      readonly kind: 'admitted';
+      /** False: an identical retry; the admission as it is now. */
+      readonly fresh: boolean;
+      readonly admission: Admission;
+      readonly remaining: Remaining;
+    }
+  | (Refused & { readonly kind: 'refused' })
+  | (TooLarge & { readonly kind: 'too_large' })
+  /** The same request id with another body. */
+  | { readonly kind: 'conflict' }
+  /** An identical retry of an admission that is expired or cancelled. */
+  | { readonly kind: 'over'; readonly admission: Admission }
+  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] };
+
+export interface Refused {
+  readonly by: RefusedBy;
+  /** How long until it may be asked again, ms. */
+  readonly retryAfterMs: number;
+  readonly attempts: number;
+}
+
+export interface TooLarge {
+  readonly level: string;
+  /** The largest estimate that can ever be admitted there, for this priority. */
+  readonly tokensMax: number;
+}
+
+export type EvaluateReply =
+  | {
+      readonly kind: 'evaluated';
+      readonly decision: Decision;
+      /** 0 for REJECT. */
+      readonly granted: number;
+      readonly remaining: Remaining;
+      readonly refused?: Refused;
+      readonly tooLarge?: TooLarge;
+    }
+  | { readonly kind: 'conflict' }
+  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] };
+
+export type EndReply =
+  | { readonly kind: 'ended'; readonly admission: Admission }
+  /** It has ended otherwise: another amount, settled instead of cancelled, … */
+  | { readonly kind: 'over'; readonly admission: Admission }
+  | { readonly kind: 'not_found' };
+
+export type BudgetsPutReply =
+  | { readonly kind: 'applied'; readonly config: BudgetConfig }
+  | { readonly kind: 'version_conflict'; readonly version: number };

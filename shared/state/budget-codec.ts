@@ -1,0 +1,285 @@
+import type { BudgetConfig, LevelConfig } from './budget-config.js';
+import { PRIORITIES } from './budget-config.js';
+import type {
+  Admission,
+  AdmissionDocument,
+  AdmissionStatus,
+  BudgetState,
+  BudgetsPartition,
+  BudgetWindow,
+  Decision,
+  LevelUse,
+  PastWindow,
+} from './budget-state.js';
+import { DOCUMENT_VERSION, parseDocument } from './state-codec.js';
+
+/*
+ * Compact JSON. Names are values in arrays, never keys: `__proto__` is one like any other. Admissions are written by the
+ * thousand a second: they are arrays whose places are said below, once.
+ */
+
+type StoredUse = readonly [
+  name: string,
+  settled: number,
+  held: number,
+  admitted: number,
+  degraded: number,
+  refused: number,
+];
+
+type StoredWindow = readonly [
+  start: number,
+  end: number,
+  holds: number,
+  refundable: number,
+  entries: number,
+  levels: readonly StoredUse[],
+];
+
+type StoredLevel = readonly [
+  name: string,
+  parent: string | null,
+  limit: number,
+  soft: number,
+  hard: number,
+  p2Soft: number | null,
+  p2Hard: number | null,
+  p0: number,
+];
+
+type StoredConfig = readonly [
+  version: number,
+  appliedAt: number,
+  windowMs: number | null,
+  maxRequestShare: number,
+  degradedDebit: number,
+  levels: readonly StoredLevel[],
+];
+
+type StoredBudget = {
+  v: number;
+  epoch: number;
+  entries: number;
+  lastEnd: number;
+  window?: StoredWindow;
+  config?: StoredConfig;
+};
+
+type StoredPastWindow = {
+  v: number;
+  window: StoredWindow;
+  limits: readonly (readonly [string, number | null])[];
+  version: number;
+  revision: number;
+  keepUntil: number | null;
+};
+
+/** What most admissions do not have comes last and is left out. Status, decision and priority are places in a list. */
+type StoredAdmission = readonly [
+  id: string,
+  status: number,
+  decision: number,
+  pipeline: string,
+  priority: number,
+  path: readonly string[],
+  estimated: number,
+  granted: number,
+  window: number,
+  at: number,
+  expiresAt: number | null,
+  body: string,
+  attempts: number,
+  dedupeUntil: number,
+  ended?: readonly [endedAt: number, charged: number, overrun: number, keepUntil: number] | 0,
+  rest?: {
+    aliases?: readonly string[];
+    expiry?: 'release' | 'charge';
+    failedOpen?: number;
+    refusedBy?: readonly [level: string, available: number, resetsAt: number];
+  },
+];
+
+type StoredAdmissions = { v: number; a: readonly StoredAdmission[] };
+
+type StoredPartition = { v: number; configured: readonly (readonly [string, number])[] };
+
+/** Places in here are stored: append only. */
+const STATUSES: readonly AdmissionStatus[] = ['held', 'settled', 'cancelled', 'expired', 'refused'];
+const DECISIONS: readonly Decision[] = ['ALLOW', 'ALLOW_DEGRADED', 'REJECT'];
+
+/** A configuration is written with every step and hardly ever changes. */
+const configTexts = new WeakMap<BudgetConfig, string>();
+
+export function encodeBudget({ config, epoch, entries, lastEnd, window }: BudgetState): string {
+  const stored: StoredBudget = { v: DOCUMENT_VERSION, epoch, entries, lastEnd };
+  if (window !== null) stored.window = storedWindow(window);
+  const text = JSON.stringify(stored);
+  return config === null ? text : `${text.slice(0, -1)},"config":${configText(config)}}`;
+}
+
+/** @throws NewerDocumentError for a version above ours. */
+export function decodeBudget(text: string): BudgetState {
+  const { epoch, entries, lastEnd, window, config } = parseDocument(text) as StoredBudget;
+  return {
+    owner: undefined,
+    config: config === undefined ? null : configOf(config),
+    epoch,
+    entries,
+    lastEnd,
+    window: window === undefined ? null : windowOf(window),
+  };
+}
+
+export function encodePastWindow(past: PastWindow): string {
+  const { limits, version, revision, keepUntil } = past;
+  const stored: StoredPastWindow = {
+    v: DOCUMENT_VERSION,
+    window: storedWindow(past),
+    limits: [...limits],
+    version,
+    revision,
+    keepUntil,
+  };
+  return JSON.stringify(stored);
+}
+
+/** @throws NewerDocumentError for a version above ours. */
+export function decodePastWindow(text: string): PastWindow {
+  const { window, limits, version, revision, keepUntil } = parseDocument(text) as StoredPastWindow;
+  return { owner: undefined, ...windowOf(window), limits: new Map(limits), version, revision, keepUntil };
+}
+
+export function encodeAdmissions({ admissions }: AdmissionDocument): string {
+  const stored: StoredAdmissions = { v: DOCUMENT_VERSION, a: admissions.map(storedAdmission) };
+  return JSON.stringify(stored);
+}
+
+/** @throws NewerDocumentError for a version above ours. */
+export function decodeAdmissions(text: string): AdmissionDocument {
+  return { admissions: (parseDocument(text) as StoredAdmissions).a.map(admissionOf) };
+}
+
+export function encodeBudgetsPartition({ configured }: BudgetsPartition): string {
+  const stored: StoredPartition = { v: DOCUMENT_VERSION, configured: [...configured] };
+  return JSON.stringify(stored);
+}
+
+/** @throws NewerDocumentError for a version above ours. */
+export function decodeBudgetsPartition(text: string): BudgetsPartition {
+  return { configured: new Map((parseDocument(text) as StoredPartition).configured) };
+}
+
+function storedWindow({ start, end, holds, refundable, entries, levels }: BudgetWindow): StoredWindow {
+  const uses: StoredUse[] = [];
+  for (const [name, { settled, held, admitted, degraded, refused }] of levels) {
+    uses.push([name, settled, held, admitted, degraded, refused]);
+  }
+  return [start, end, holds, refundable, entries, uses];
+}
+
+function windowOf([start, end, holds, refundable, entries, uses]: StoredWindow): BudgetWindow {
+  const levels = new Map<string, LevelUse>();
+  for (const [name, settled, held, admitted, degraded, refused] of uses) {
+    levels.set(name, { settled, held, admitted, degraded, refused });
+  }
+  return { start, end, levels, holds, refundable, entries };
+}
+
+function configText(config: BudgetConfig): string {
+  let text = configTexts.get(config);
+  if (text === undefined) {
+    const { version, appliedAt, windowMs, maxRequestShare, degradedDebit } = config;
+    const levels = config.levels.map(storedLevel);
+    const stored: StoredConfig = [version, appliedAt, windowMs, maxRequestShare, degradedDebit, levels];
+    text = JSON.stringify(stored);
+    configTexts.set(config, text);
+  }
+  return text;
+}
+
+function configOf([
+  version,
+  appliedAt,
+  windowMs,
+  maxRequestShare,
+  degradedDebit,
+  levels,
+]: StoredConfig): BudgetConfig {
+  return { version, appliedAt, windowMs, maxRequestShare, degradedDebit, levels: levels.map(levelOf) };
+}
+
+function storedLevel({ name, parent, limit, soft, hard, p2Soft, p2Hard, p0 }: LevelConfig): StoredLevel {
+  return [name, parent, limit, soft, hard, p2Soft, p2Hard, p0];
+}
+
+function levelOf([name, parent, limit, soft, hard, p2Soft, p2Hard, p0]: StoredLevel): LevelConfig {
+  return { name, parent, limit, soft, hard, p2Soft, p2Hard, p0 };
+}
+
+function storedAdmission(admission: Admission): StoredAdmission {
+  const { ids, status, decision, pipeline, priority, path, estimated, granted, window, at } = admission;
+  const { expiresAt, endedAt, charged, overrun, expiry, failedOpen, refusedBy } = admission;
+  const { body, attempts, dedupeUntil, keepUntil } = admission;
+  const [id, ...aliases] = ids;
+  const always = [
+    id!,
+    STATUSES.indexOf(status),
+    DECISIONS.indexOf(decision),
+    pipeline,
+    PRIORITIES.indexOf(priority),
+    path,
+    estimated,
+    granted,
+    window,
+    at,
+    expiresAt,
+    body,
+    attempts,
+    dedupeUntil,
+  ] as const;
+  const ended = status === 'held' ? 0 : ([endedAt!, charged!, overrun, keepUntil!] as const);
+  const usual = ids.length === 1 && expiry === null && failedOpen === null && refusedBy === null;
+  if (usual) return ended === 0 ? always : [...always, ended];
+  const rest: StoredAdmission[15] = {
+    ...(aliases.length > 0 ? { aliases } : undefined),
+    ...(expiry === null ? undefined : { expiry }),
+    ...(failedOpen === null ? undefined : { failedOpen }),
+    ...(refusedBy === null
+      ? undefined
+      : { refusedBy: [refusedBy.level, refusedBy.available, refusedBy.resetsAt] as const }),
+  };
+  return [...always, ended, rest];
+}
+
+function admissionOf(stored: StoredAdmission): Admission {
+  const [id, status, decision, pipeline, priority, path, estimated, granted, window, at] = stored;
+  const [, , , , , , , , , , expiresAt, body, attempts, dedupeUntil, ended = 0, rest = {}] = stored;
+  const [endedAt, charged, overrun, keepUntil] = ended === 0 ? [null, null, 0, null] : ended;
+  const { aliases = [], expiry = null, failedOpen = null, refusedBy } = rest;
+  return {
+    ids: [id, ...aliases],
+    status: STATUSES[status]!,
+    decision: DECISIONS[decision]!,
+    pipeline,
+    priority: PRIORITIES[priority]!,
+    path,
+    estimated,
+    granted,
+    window,
+    at,
+    expiresAt,
+    endedAt,
+    charged,
+    overrun,
+    expiry,
+    failedOpen,
+    refusedBy:
+      refusedBy === undefined
+        ? null
+        : { level: refusedBy[0], available: refusedBy[1], resetsAt: refusedBy[2] },
+    body,
+    attempts,
+    dedupeUntil,
+    keepUntil,
+  };
+}

@@ -1,0 +1,159 @@
+import { randomInt } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'chai';
+import { nanoid } from 'nanoid';
+import pg from 'pg';
+import { ApiProcess } from '../support/api-process.js';
+import { HttpClient } from '../support/http-client.js';
+import { PostgresServer } from '../support/postgres-server.js';
+import { RedisServer, until } from '../support/redis-server.js';
+import { Fleet } from '../support/worker-process.js';
+import { admitUntilDecided, type FinalAnswer } from './admission-client.js';
+import { expectNoDrift } from './run-reconcile.js';
+
+const REQUESTS = 2000;
+const FITS = 100;
+const TOKENS = 100;
+const KILL_EVERY_MS = 400;
+
+/** Many small commits, so that kills come between them. */
+const SETTINGS = {
+  FAIL_MODE: 'closed',
+  BUDGET_WINDOW_SECONDS: String(31 * 86_400),
+  HOLD_SECONDS: '3600',
+  BATCH_MESSAGES_MAX: '10',
+  LEASE_TTL_MS: '900',
+  HEARTBEAT_MS: '150',
+  ARCHIVE_DELAY_MS: '100',
+  RECONCILE_INTERVAL_SECONDS: '3600',
+  LOG_LEVEL: 'silent',
+} as const;
+
+/** Everything up to the limit, nothing beyond, in requests of any size. */
+const EXACT = { soft_threshold: 1, hard_threshold: 1, p0_threshold: 1 } as const;
+const BUDGETS = {
+  actor: 'test',
+  reason: 'fits exactly so many',
+  max_request_share: 1,
+  levels: [
+    { name: 'global', parent: null, limit: FITS * TOKENS, ...EXACT },
+    { name: 'llm', parent: 'global', limit: FITS * TOKENS, ...EXACT },
+  ],
+};
+
+describe('chaos of budgets', () => {
+  let redisServer: RedisServer;
+  let postgres: PostgresServer;
+  let environment: Readonly<Record<string, string>>;
+  let fleet: Fleet;
+  let apis: ApiProcess[];
+
+  before(async function () {
+    this.timeout(60_000);
+    redisServer = await RedisServer.start();
+    postgres = await PostgresServer.start();
+  });
+  after(async () => {
+    await postgres?.stop();
+    await redisServer?.stop();
+  });
+  beforeEach(async function () {
+    this.timeout(60_000);
+    const stores = { REDIS_URL: redisServer.url, DATABASE_URL: await postgres.createDatabase() };
+    environment = { ...stores, WEIR_NAMESPACE: `chaos-${nanoid(6)}`, ...SETTINGS };
+    fleet = await Fleet.start(3, environment);
+    apis = await Promise.all([ApiProcess.start(environment), ApiProcess.start(environment)]);
+    const http = new HttpClient(apis[0]!.url);
+    await until(20_000, 'the budgets are configured', async () => {
+      const { status } = await http.put('/budgets', BUDGETS);
+      return status === 200;
+    });
+  });
+  afterEach(async () => {
+    await fleet?.close();
+    await Promise.all((apis ?? []).map((api) => api.end('SIGKILL')));
+  });
+
+  for (const [title, copies] of [
+    ['2,000 concurrent requests for a budget that fits 100', 1],
+    ['the same with a retry of every request beside it', 2],
+  ] as const) {
+    it(`${title}: exactly 100 admitted, and the ledger proves it`, async function () {
+      this.timeout(120_000);
+      const urls = apis.map(({ url }) => url);
+      const asking = Array.from({ length: REQUESTS * copies }, (_, index) =>
+        admitUntilDecided(urls, {
+          pipeline: 'llm',
+          priority: (['P0', 'P1', 'P2'] as const)[index % 3],
+          estimated_tokens: TOKENS,
+          request_id: `request-${index % REQUESTS}`,
+        }),
+      );
+      let decided = 0;
+      for (const each of asking)
+        void each.then(
+          () => (decided += 1),
+          () => undefined,
+        );
+      const kills = await killUntil(fleet, () => decided === asking.length);
+      const answers = await Promise.all(asking);
+      await fleet.replaceDead();
+
+      const admitted = answers.filter(({ status }) => status === 200 || status === 201);
+      const refused = answers.filter(({ status }) => status === 429);
+      expect(admitted.length + refused.length).to.equal(answers.length);
+      const ids = new Set(admitted.map(({ admissionId }) => admissionId));
+      const asked = new Set(
+        answers.flatMap(({ status }, index) => (status === 429 ? [] : [index % REQUESTS])),
+      );
+      expect([ids.size, asked.size]).to.deep.equal([FITS, FITS]);
+      expect(kills, 'workers killed').to.be.above(5);
+      await expectLedger(environment['DATABASE_URL']!);
+      await expectNoDrift(environment);
+      process.stdout.write(`      ${summary(answers, kills)}\n`);
+    });
+  }
+});
+
+/** Kills random workers until it is over. */
+async function killUntil(fleet: Fleet, over: () => boolean): Promise<number> {
+  let kills = 0;
+  while (!over()) {
+    await sleep(randomInt(KILL_EVERY_MS / 2, KILL_EVERY_MS));
+    const victims = fleet.alive;
+    const victim = victims[randomInt(0, Math.max(1, victims.length))];
+    if (victim === undefined) continue;
+    await victim.end('SIGKILL');
+    kills += 1;
+    void fleet.replaceDead();
+  }
+  return kills;
+}
+
+/** One grant for each admission, none for anything else; nothing of it was ever given back. */
+async function expectLedger(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    const read = async () => {
+      const { rows } = await client.query(
+        'SELECT kind, count(*)::int AS entries, sum(held)::int AS held, sum(settled)::int AS settled FROM budget_ledger GROUP BY kind',
+      );
+      return rows as unknown[];
+    };
+    await until(20_000, 'the ledger is written', async () => (await read()).length > 0);
+    let last: unknown;
+    await until(20_000, 'the ledger has every grant', async () => {
+      last = await read();
+      return JSON.stringify(last).includes(`"entries":${FITS}`);
+    }).catch(() => undefined);
+    expect(last).to.deep.equal([{ kind: 'grant', entries: FITS, held: FITS * TOKENS, settled: 0 }]);
+  } finally {
+    await client.end();
+  }
+}
+
+function summary(answers: readonly FinalAnswer[], kills: number): string {
+  const attempts = answers.reduce((sum, answer) => sum + answer.attempts, 0);
+  return `${answers.length} requests in ${attempts} attempts, ${kills} workers killed -9, ${FITS} admitted`;
+}

@@ -1,0 +1,111 @@
+import { expect } from 'chai';
+import type { Answer } from '../../support/http-client.js';
+import { WeirFixture } from '../../support/weir-fixture.js';
+
+type Body = Readonly<Record<string, unknown>>;
+interface LevelView {
+  readonly name: string;
+  readonly limit: number;
+  readonly settled: number;
+  readonly available: Readonly<Record<string, number>>;
+}
+
+const who = { actor: 'ann', reason: 'test' };
+const levels = (limit: number) => [
+  { name: 'global', limit },
+  { name: 'a', parent: 'global', limit },
+];
+
+describe('api: PUT /budgets, applied by a worker', () => {
+  let weir: WeirFixture;
+
+  before(async () => {
+    // No window ends while a test looks at it.
+    weir = await WeirFixture.start({ settings: { BUDGET_WINDOW_SECONDS: String(31 * 86_400) } });
+  });
+  after(() => weir.close());
+
+  const send = (tenant: string, method: string, path: string, body?: unknown): Promise<Answer<Body>> =>
+    weir.http.send<Body>(method, path, body, { 'x-tenant-id': tenant });
+  const put = (tenant: string, body: Body): Promise<Answer<Body>> =>
+    send(tenant, 'PUT', '/budgets', { ...who, ...body });
+
+  async function spend(tenant: string, tokens: number, pipeline = 'a'): Promise<unknown> {
+    const body = { pipeline, priority: 'P1', estimated_tokens: tokens };
+    return (await send(tenant, 'POST', '/v1/evaluate', body)).body['decision'];
+  }
+
+  async function level(tenant: string, name: string): Promise<LevelView> {
+    const { body } = await send(tenant, 'GET', '/budget');
+    return (body['levels'] as readonly LevelView[]).find((each) => each.name === name)!;
+  }
+
+  it('answers 200 with what applies now, which GET /budgets then shows; versions count', async () => {
+    const started = Date.now();
+    const first = await put('counts', { levels: levels(1000) });
+    expect(first.status).to.equal(200);
+    expect(first.body).to.deep.include({ status: 'applied', tenant: 'counts', version: 1 });
+    expect(Date.parse(first.body['applied_at'] as string)).to.be.within(started - 1000, Date.now() + 1000);
+    const second = await put('counts', { levels: levels(2000), window_seconds: 60, version: 1 });
+    expect([second.status, second.body['version']]).to.deep.equal([200, 2]);
+    const { status, ...applied } = second.body;
+    expect(status).to.equal('applied');
+    expect((await send('counts', 'GET', '/budgets')).body).to.deep.equal(applied);
+  });
+
+  it('answers 409 to a body that replaces another version, and changes nothing', async () => {
+    await put('conflict', { levels: levels(1000) });
+    for (const version of [0, 2]) {
+      const { status, body } = await put('conflict', { levels: levels(5), version });
+      expect([status, body['code'], body['version']]).to.deep.equal([409, 'version_conflict', 1]);
+    }
+    expect((await send('conflict', 'GET', '/budgets')).body['version']).to.equal(1);
+    expect((await level('conflict', 'global')).limit).to.equal(1000);
+  });
+
+  it('lets one of many that replace the same version win', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => put('race', { levels: levels(1000 + i), version: 0 })),
+    );
+    const statuses = answers.map(({ status }) => status).sort();
+    expect(statuses).to.deep.equal([200, ...Array.from({ length: 19 }, () => 409)]);
+    const won = answers.findIndex(({ status }) => status === 200);
+    expect((await level('race', 'global')).limit).to.equal(1000 + won);
+  });
+
+  it('applies at once within the open window: what is used stays used', async () => {
+    await put('open', { levels: levels(1000), max_request_share: 1 });
+    expect(await spend('open', 800)).to.equal('ALLOW');
+    expect(await spend('open', 200)).to.equal('REJECT');
+    await put('open', { levels: levels(2000), max_request_share: 1 });
+    const raised = await level('open', 'a');
+    expect([raised.settled, raised.available['P1']]).to.deep.equal([800, 1100]);
+    expect(await spend('open', 200)).to.equal('ALLOW');
+    await put('open', { levels: levels(500), max_request_share: 1 });
+    const lowered = await level('open', 'a');
+    expect([lowered.settled, lowered.available['P1']]).to.deep.equal([1000, 0]);
+    expect(await spend('open', 1)).to.equal('REJECT');
+  });
+
+  it('adds and removes pipelines within the open window; the root keeps what the removed one used', async () => {
+    await put('tree', { levels: levels(1000), max_request_share: 1 });
+    await spend('tree', 300);
+    await put('tree', {
+      ...{ levels: [levels(1000)[0], { name: 'b', parent: 'global', limit: 100 }], max_request_share: 1 },
+    });
+    const unknown = await send('tree', 'GET', '/budget?pipeline=a');
+    expect([unknown.status, unknown.body['pipelines']]).to.deep.equal([400, ['b']]);
+    expect(await spend('tree', 50, 'b')).to.equal('ALLOW');
+    expect((await level('tree', 'b')).settled).to.equal(50);
+    expect((await level('tree', 'global')).settled).to.equal(350);
+  });
+
+  it('changes nothing of other tenants', async () => {
+    const before = (await send('other', 'GET', '/budgets')).body;
+    await put('not-other', { levels: levels(1000) });
+    expect((await send('other', 'GET', '/budgets')).body).to.deep.equal(before);
+    expect(before['version']).to.equal(0);
+    expect(await spend('other', 10, 'ranking')).to.equal('ALLOW');
+    expect((await level('not-other', 'global')).settled).to.equal(0);
+  });
+});
