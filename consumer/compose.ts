@@ -22,6 +22,8 @@ import { startMaintenance } from './maintenance/start-maintenance.js';
 import { ConsumerMetrics } from './metrics.js';
 import { startOpsServer } from './ops-server.js';
 import { AuditLogSink } from './sinks/audit-log.js';
+import { BudgetHistory } from './sinks/budget-history.js';
+import { BudgetLogSink } from './sinks/budget-log.js';
 import { PostgresArchive } from './sinks/postgres-archive.js';
 import { RestrictionHistory } from './sinks/restriction-history.js';
 import { createProcessors } from './topics/processors.js';
@@ -118,9 +120,10 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
           partitions: config.PARTITIONS,
         });
   if (database === undefined) {
-    log.warn('no DATABASE_URL: usage is kept in Redis, up to ARCHIVE_BACKLOG_BYTES_MAX per partition');
+    log.warn(
+      'no DATABASE_URL: usage is kept in Redis, up to ARCHIVE_BACKLOG_BYTES_MAX per partition; the ledger of budgets is not kept',
+    );
   }
-  const auditLog = new AuditLogSink(log.child({ sink: 'audit-log' }));
   const worker = new Worker({
     engine,
     processors: createProcessors({
@@ -130,7 +133,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       rules,
       onTrip: (rule) => metrics.tripped(rule),
     }),
-    sinks: options.sinks ?? [database === undefined ? auditLog : historyIn(database)],
+    sinks: options.sinks ?? (database === undefined ? logSinks(log) : sinksInto(database)),
     archive: options.archive ?? (database === undefined ? undefined : archiveIn(database)),
     partitionsPerTopic: config.PARTITIONS,
     subscriber,
@@ -142,13 +145,11 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
   lifecycle.onClose('worker', () => worker.close());
   return { worker, workerId, opsUrl: ops.url };
 
-  function historyIn(open: Database): Sink {
-    const history = new RestrictionHistory(open.pool, log);
-    const write: Sink['write'] = async (partition, entries) => {
-      await whenReady(open);
-      await history.write(partition, entries);
-    };
-    return { name: history.name, topic: history.topic, write };
+  function sinksInto(open: Database): Sink[] {
+    return [
+      onceReady(open, new RestrictionHistory(open.pool, log)),
+      onceReady(open, new BudgetHistory(open.pool, log)),
+    ];
   }
 
   function archiveIn(open: Database): Archive {
@@ -177,4 +178,21 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       () => !closed,
     );
   }
+}
+
+function logSinks(log: Logger): Sink[] {
+  return [
+    new AuditLogSink(log.child({ sink: 'audit-log' })),
+    new BudgetLogSink(log.child({ sink: 'budget-log' })),
+  ];
+}
+
+/** The sink, failing (to be called again) while the schema is not ready. */
+function onceReady(open: Database, sink: Sink): Sink {
+  const { name, topic, delayed = false } = sink;
+  const write: Sink['write'] = async (partition, entries) => {
+    await whenReady(open);
+    await sink.write(partition, entries);
+  };
+  return { name, topic, delayed, write };
 }

@@ -48,6 +48,13 @@ export async function claimInstallation(redis: Redis, keys: Keys, installation: 
   }
 }
 
+/** With how many partitions the data in Redis was written; undefined: there is none yet. */
+export async function recordedPartitions(redis: Redis, keys: Keys): Promise<number | undefined> {
+  const setting: keyof Installation = 'partitions';
+  const recorded = await redis.hget(keys.meta, setting);
+  return recorded === null ? undefined : Number(recorded);
+}
+
 /**
  * What is wrong with how Redis treats its data when memory runs out; undefined when nothing is, or when the
  * server does not say. Under any policy but `noeviction` Redis deletes decision state silently.

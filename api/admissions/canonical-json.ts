@@ -1,11 +1,10 @@
-/** Goes out as it is, between values that are still to be written. */
-class Text {
-  constructor(readonly text: string) {}
+/** An array or object that is being written. */
+interface Open {
+  readonly values: readonly unknown[];
+  /** Of an object: of each value. */
+  readonly names: readonly string[] | undefined;
+  next: number;
 }
-
-const COMMA = new Text(',');
-const END_OF_ARRAY = new Text(']');
-const END_OF_OBJECT = new Text('}');
 
 /**
  * A JSON value as text that is the same for the same value: the names of every object in order, no spaces. Strings are
@@ -14,30 +13,36 @@ const END_OF_OBJECT = new Text('}');
  * Not recursive: a body may be nested deeper than any stack.
  */
 export function canonicalJson(root: unknown): string {
+  const opened: Open[] = [];
   let text = '';
-  const todo: unknown[] = [root];
-  while (todo.length > 0) {
-    const value = todo.pop();
-    if (value instanceof Text) text += value.text;
-    else if (Array.isArray(value)) {
-      text += '[';
-      todo.push(END_OF_ARRAY);
-      for (let i = value.length - 1; i >= 0; i--) {
-        todo.push(value[i]);
-        if (i > 0) todo.push(COMMA);
-      }
-    } else if (typeof value === 'object' && value !== null) {
-      text += '{';
-      todo.push(END_OF_OBJECT);
-      const names = Object.keys(value).sort();
-      for (let i = names.length - 1; i >= 0; i--) {
-        const name = names[i]!;
-        todo.push((value as Record<string, unknown>)[name]);
-        todo.push(new Text(`${i > 0 ? ',' : ''}${JSON.stringify(name)}:`));
-      }
+  let value = root;
+  for (;;) {
+    if (typeof value === 'object' && value !== null) {
+      const open = openedOf(value);
+      text += open.names === undefined ? '[' : '{';
+      opened.push(open);
+    } else text += scalar(value);
+    let open = opened.at(-1);
+    while (open !== undefined && open.next === open.values.length) {
+      text += open.names === undefined ? ']' : '}';
+      opened.pop();
+      open = opened.at(-1);
     }
-    // 1e400 is read as Infinity, which JSON.stringify would make null.
-    else text += typeof value === 'number' ? String(value) : JSON.stringify(value);
+    if (open === undefined) return text;
+    if (open.next > 0) text += ',';
+    if (open.names !== undefined) text += `${JSON.stringify(open.names[open.next])}:`;
+    value = open.values[open.next];
+    open.next++;
   }
-  return text;
+}
+
+function openedOf(value: object): Open {
+  if (Array.isArray(value)) return { values: value, names: undefined, next: 0 };
+  const names = Object.keys(value).sort();
+  return { values: names.map((name) => (value as Record<string, unknown>)[name]), names, next: 0 };
+}
+
+/** 1e400 is read as Infinity, which JSON.stringify would make null. */
+function scalar(value: unknown): string {
+  return typeof value === 'number' ? String(value) : JSON.stringify(value);
 }

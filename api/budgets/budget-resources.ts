@@ -5,6 +5,7 @@ import { budgetConfigOf } from '../../shared/budgets/budgets-document.js';
 import { BUDGETS_PUT, type BudgetsPut, type BudgetsPutReply } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import type { BudgetConfig, LevelConfig } from '../../shared/state/budget-config.js';
+import { unknownPipeline } from '../admissions/admission-answers.js';
 import { requiredId } from '../http/query.js';
 import { sendJson } from '../http/respond.js';
 import type { Handler, Resource } from '../http/routes.js';
@@ -45,9 +46,7 @@ function levelsShown(config: BudgetConfig, pipeline: string | undefined): readon
   if (pipeline === undefined) return config.levels;
   const path = pathOf(config, pipeline);
   if (path !== undefined) return [path[0]!, path.at(-1)!];
-  throw new Refusal('unknown_pipeline', 'There is no pipeline of this name.', {
-    members: { pipelines: treeOf(config).pipelines },
-  });
+  throw unknownPipeline(treeOf(config).pipelines);
 }
 
 async function getBudgets(dependencies: BudgetDependencies, req: Request, res: Response): Promise<void> {

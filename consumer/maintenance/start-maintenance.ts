@@ -8,6 +8,7 @@ import type { DistributedLock } from '../../shared/lock/distributed-lock.js';
 import type { Logger } from '../../shared/logging.js';
 import { ReconciliationMetrics } from '../../shared/reconciliation/reconciliation-metrics.js';
 import { windowSettings } from '../../shared/window-settings.js';
+import { reconcileBudgetsTask } from '../reconcile/budgets/budget-task.js';
 import { reconcileTask } from '../reconcile/reconcile-task.js';
 import { FleetSchedule } from './fleet-schedule.js';
 import { healBudgets } from './heal-budgets.js';
@@ -42,6 +43,10 @@ export function startMaintenance(options: MaintenanceOptions): void {
     reconcileTask({
       ...{ redis, keys, pool, log },
       times: windowSettings(config),
+      intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
+    }),
+    reconcileBudgetsTask({
+      ...{ redis, keys, pool, log, partitions: config.PARTITIONS, sinkDelayMs: config.ARCHIVE_DELAY_MS },
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
     }),
   ];

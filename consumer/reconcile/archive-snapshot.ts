@@ -68,7 +68,7 @@ export async function readArchiveState(snapshot: Snapshot): Promise<ArchiveState
   let droppedBefore = 0;
   for (const { sink, stream, outbox_id, stream_position } of rows) {
     const partition = /^usage\.(\d+)$/.exec(stream)?.[1];
-    if (sink === RETENTION_SINK) droppedBefore = msOf(stream_position);
+    if (sink === RETENTION_SINK && stream === 'usage') droppedBefore = msOf(stream_position);
     else if (partition !== undefined) {
       positions.set(Number(partition), { stream: stream_position, outbox: outbox_id });
     }

@@ -1,29 +1,37 @@
 import { parseArgs } from 'node:util';
+import type { Redis } from 'ioredis';
+import type pg from 'pg';
 import { type Config, loadConfig } from '../../shared/config.js';
+import { recordedPartitions } from '../../shared/installation.js';
 import { Keys } from '../../shared/keys.js';
 import { readStores } from '../../shared/launcher/stores-file.js';
 import { Lifecycle } from '../../shared/lifecycle.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectPostgres } from '../../shared/postgres/connect.js';
 import { sinkUrl } from '../../shared/postgres/database-url.js';
+import type { BudgetReconciliation } from '../../shared/reconciliation/budget-reconciliation.js';
 import type { Reconciliation } from '../../shared/reconciliation/reconciliation.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
 import { windowSettings } from '../../shared/window-settings.js';
+import { budgetsAsText } from './budgets/budget-report.js';
+import { reconcileAllBudgets } from './budgets/full-budgets.js';
+import { HotBudgetReader } from './budgets/hot-budgets.js';
+import { SinkProgress } from './budgets/sink-progress.js';
 import { reconcileAll } from './full-run.js';
 import { asText } from './report.js';
 
 const USAGE = `npm run reconcile -- [options]
-  --since T   only windows that begin at or after T (ISO 8601); default: all whose raw events are kept
+  --since T   only windows that begin at or after T (ISO 8601); default: all whose raw events, or ledger, are kept
   --json      print the result as JSON
 
-Compares the windows in Redis and in Postgres with the raw events, of REDIS_URL and DATABASE_URL or of the running
-\`npm start\`. Exit code 0: all agree, 1: some do not, 2: they could not be compared.
+Compares the windows of usage in Redis and in Postgres with the raw events, and those of budgets with the ledger, of
+REDIS_URL and DATABASE_URL or of the running \`npm start\`. Exit code 0: all agree, 1: some do not, 2: they could not be compared.
 `;
 const READY_MS = 5000;
 const COMMAND_MS_MAX = 10_000;
 const STATEMENT_MS_MAX = 600_000;
 /** Beside the archive's own delay. */
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 8000;
 
 const log = createLogger('reconcile', 'silent');
 const lifecycle = new Lifecycle(log);
@@ -39,11 +47,20 @@ run().then(finish, (error: unknown) => {
 
 async function run(): Promise<number> {
   const { sinceMs, json } = readArguments();
+  const stores = await connect();
+  const usage = await timed(() => compareUsage(stores, sinceMs));
+  const budgets = await timed(() => compareBudgets(stores, sinceMs));
+  const text = json
+    ? JSON.stringify({ ...usage.result, budgets: budgets.result }, undefined, 2)
+    : `${asText(usage.result, usage.seconds)}\n${budgetsAsText(budgets.result, budgets.seconds)}`;
+  process.stdout.write(`${text}\n`);
+  return usage.result.drifted + budgets.result.drifted === 0 ? 0 : 1;
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly seconds: number }> {
   const begunAt = performance.now();
-  const result = await compare(sinceMs);
-  const seconds = (performance.now() - begunAt) / 1000;
-  process.stdout.write(`${json ? JSON.stringify(result, undefined, 2) : asText(result, seconds)}\n`);
-  return result.drifted === 0 ? 0 : 1;
+  const result = await work();
+  return { result, seconds: (performance.now() - begunAt) / 1000 };
 }
 
 function readArguments(): { readonly sinceMs: number; readonly json: boolean } {
@@ -59,7 +76,14 @@ function readArguments(): { readonly sinceMs: number; readonly json: boolean } {
   }
 }
 
-async function compare(sinceMs: number): Promise<Reconciliation> {
+interface Stores {
+  readonly config: Config;
+  readonly redis: Redis;
+  readonly pool: pg.Pool;
+  readonly keys: Keys;
+}
+
+async function connect(): Promise<Stores> {
   const config = loadConfig();
   const { redisUrl, databaseUrl } = await storesOf(config);
   const redis = connectRedis({
@@ -71,12 +95,30 @@ async function compare(sinceMs: number): Promise<Reconciliation> {
   });
   const pool = connectPostgres({ url: sinkUrl(databaseUrl), name: 'reconcile', log, lifecycle, poolMax: 1 });
   await whenReady(redis, READY_MS);
+  return { config, redis, pool, keys: new Keys(config.WEIR_NAMESPACE) };
+}
+
+function compareUsage({ config, redis, pool, keys }: Stores, sinceMs: number): Promise<Reconciliation> {
   return reconcileAll({
-    ...{ redis, pool, sinceMs, keys: new Keys(config.WEIR_NAMESPACE) },
+    ...{ redis, pool, sinceMs, keys },
     times: windowSettings(config),
     statementMsMax: STATEMENT_MS_MAX,
     patienceMs: config.ARCHIVE_DELAY_MS + PATIENCE_MS,
     signal: stop.signal,
+    onDifference: () => undefined,
+  });
+}
+
+async function compareBudgets(
+  { config, redis, pool, keys }: Stores,
+  sinceMs: number,
+): Promise<BudgetReconciliation> {
+  const partitions = await recordedPartitions(redis, keys);
+  const { signal } = stop;
+  return reconcileAllBudgets({
+    ...{ pool, sinceMs, signal, statementMsMax: STATEMENT_MS_MAX },
+    hot: new HotBudgetReader(redis, keys, partitions ?? config.PARTITIONS),
+    progress: new SinkProgress(redis, keys, config.ARCHIVE_DELAY_MS + PATIENCE_MS, signal),
     onDifference: () => undefined,
   });
 }

@@ -27,7 +27,7 @@ export interface ReconcileTaskOptions {
 /** The reconciler of the fleet: compares what has changed, logs each difference, leaves the result in Redis. */
 export function reconcileTask(options: ReconcileTaskOptions): FleetTask {
   const { redis, keys, pool, log, times, intervalMs } = options;
-  const runMsMax = Math.min(RUN_MS_MAX, Math.max(RUN_MS_MIN, intervalMs * RUN_SHARE));
+  const runMsMax = runMsOf(intervalMs);
   return {
     name: 'reconcile',
     intervalMs,
@@ -43,6 +43,11 @@ export function reconcileTask(options: ReconcileTaskOptions): FleetTask {
       return { comparedWindows, pending, leftOut, lagSeconds, drifted };
     },
   };
+}
+
+/** How long a run of a reconciler may take. */
+export function runMsOf(intervalMs: number): number {
+  return Math.min(RUN_MS_MAX, Math.max(RUN_MS_MIN, intervalMs * RUN_SHARE));
 }
 
 function differenceLogger(log: Logger): (difference: Difference) => void {

@@ -14,6 +14,8 @@ import { availableAt, decide, degradedDebit, tooLarge } from './decide.js';
 import type { Path } from './levels.js';
 import { useOf } from './window.js';
 
+type Evaluated = Extract<EvaluateReply, { readonly kind: 'evaluated' }>;
+
 const counts = (
   metric: AdmissionCountEffect['metric'],
 ): Readonly<Record<Priority, AdmissionCountEffect>> => ({
@@ -50,7 +52,11 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
   const { priority } = request;
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
-  const evaluated = (decision: Decision, granted: number, rest: object = {}): EvaluateReply => ({
+  const evaluated = (
+    decision: Decision,
+    granted: number,
+    rest: Pick<Evaluated, 'refused' | 'tooLarge'> = {},
+  ): Evaluated => ({
     kind: 'evaluated',
     decision,
     granted,

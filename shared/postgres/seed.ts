@@ -11,6 +11,8 @@ const MIGRATE_WAIT_MS = 30_000;
 export interface Seeded {
   readonly tenants: number;
   readonly customers: number;
+  /** Versions of budgets, those of tenant `default` included. */
+  readonly budgets: number;
 }
 
 /**
@@ -25,7 +27,8 @@ export async function seed(url: string, log: Logger): Promise<Seeded> {
   try {
     await client.query(readFileSync(seedFile, 'utf8'));
     const { rows } = await client.query<Seeded>(
-      `SELECT (SELECT count(*)::integer FROM tenants) AS tenants, (SELECT count(*)::integer FROM customers) AS customers`,
+      `SELECT (SELECT count(*)::integer FROM tenants) AS tenants, (SELECT count(*)::integer FROM customers) AS customers,
+         (SELECT count(*)::integer FROM budget_versions) AS budgets`,
     );
     return rows[0]!;
   } finally {

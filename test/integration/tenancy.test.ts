@@ -3,7 +3,6 @@ import { withTenant } from '../../shared/postgres/tenant-context.js';
 import { until } from '../support/redis-server.js';
 import { type Outcome, TenancyFixture } from '../support/tenancy-fixture.js';
 
-const TABLES = ['tenants', 'customers', 'usage_events', 'aggregation_windows', 'restriction_changes'];
 const DENIED = '42501';
 const READ_ONLY = '25006';
 
@@ -14,7 +13,11 @@ const OWN = {
   usage_events: 24,
   aggregation_windows: 12,
   restriction_changes: 3,
+  budget_ledger: 6,
+  budget_windows: 3,
+  budget_versions: 3,
 } as const;
+const TABLES = Object.keys(OWN) as readonly (keyof typeof OWN)[];
 
 function text(outcome: Outcome): string {
   return JSON.stringify(outcome);
@@ -47,7 +50,7 @@ describe('tenancy: raw SQL in the application role', () => {
         await attack(`TABLE ${table}`),
       ]) {
         expect(text(outcome)).to.include('acme').and.not.to.include('globex');
-        expect((outcome as { rows: unknown[] }).rows).to.have.length(OWN[table as keyof typeof OWN]);
+        expect((outcome as { rows: unknown[] }).rows).to.have.length(OWN[table]);
       }
     });
 
@@ -121,9 +124,10 @@ describe('tenancy: raw SQL in the application role', () => {
 
   it('cannot read the table of a day, nor what belongs to no tenant', async () => {
     const { rows } = await fixture.owner.query<{ name: string }>(
-      `SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'usage_events'::regclass`,
+      `SELECT inhrelid::regclass::text AS name FROM pg_inherits
+       WHERE inhparent IN ('usage_events'::regclass, 'budget_ledger'::regclass)`,
     );
-    expect(rows).to.have.length(3);
+    expect(rows).to.have.length(6);
     for (const { name } of rows) await refused(`SELECT * FROM ${name}`, DENIED);
     for (const table of ['sink_positions', 'weir_private.migrations', 'pg_authid', 'pg_statistic']) {
       await refused(`SELECT * FROM ${table}`, DENIED);
@@ -143,7 +147,7 @@ describe('tenancy: raw SQL in the application role', () => {
   it('copies its own rows out, never others’, and neither to files nor programs', async () => {
     for (const table of TABLES) {
       const copied = await attack(`COPY (SELECT * FROM ${table}) TO STDOUT`);
-      expect((copied as { rows: unknown[] }).rows).to.have.length(OWN[table as keyof typeof OWN]);
+      expect((copied as { rows: unknown[] }).rows).to.have.length(OWN[table]);
       expect(text(copied)).to.include('acme');
       await refused(`COPY ${table} TO '/tmp/weir-copy'`, DENIED, '42809');
       await refused(`COPY (SELECT * FROM ${table}) TO PROGRAM 'cat'`, DENIED);
@@ -173,7 +177,13 @@ describe('tenancy: raw SQL in the application role', () => {
       if ('state' in read) expect(read.state).to.equal(DENIED);
       else expect(text(read)).to.include('acme');
     }
-    for (const call of [`ensure_usage_partition('2030-01-01')`, `drop_usage_partitions('2999-01-01')`]) {
+    for (const call of [
+      `ensure_usage_partition('2030-01-01')`,
+      `drop_usage_partitions('2999-01-01')`,
+      `ensure_ledger_partition('2030-01-01')`,
+      `drop_ledger_partitions('2999-01-01')`,
+      `weir_private.ensure_day('budget_ledger', '2030-01-01')`,
+    ]) {
       await refused(`SELECT ${call}`, DENIED);
     }
   });

@@ -7,6 +7,9 @@ const TABLES = {
   usage_events: { texts: ['tenant_id', 'event_id', 'endpoint', 'model', 'status'], number: 'tokens' },
   aggregation_windows: { texts: ['tenant_id', 'status'], number: 'total_tokens' },
   restriction_changes: { texts: ['tenant_id', 'subject', 'type'], number: 'length(outbox_id)' },
+  budget_ledger: { texts: ['tenant_id', 'admission_id', 'kind', 'pipeline', 'priority'], number: 'settled' },
+  budget_windows: { texts: ['tenant_id', 'level'], number: 'settled' },
+  budget_versions: { texts: ['tenant_id', 'actor', 'reason'], number: 'version' },
 } as const;
 
 type Table = keyof typeof TABLES;

@@ -129,6 +129,32 @@ export class TenancyFixture {
        FROM generate_series(1, 3) AS n`,
       [tenant],
     );
+    await this.fillBudgets(tenant);
+  }
+
+  private async fillBudgets(tenant: string): Promise<void> {
+    await this.sink.query(
+      `INSERT INTO budget_ledger (at, tenant_id, epoch, seq, kind, window_start, path, held, settled, tokens,
+         admission_id, pipeline, priority)
+       SELECT date_trunc('day', now()) + n * interval '1 second', $1, 1, n,
+         CASE n % 3 WHEN 0 THEN 'settle' ELSE 'grant' END, date_trunc('day', now()), ARRAY[$1 || '-root'],
+         n, n * 10, n, $1 || '-admission-' || n / 2, $1 || '-pipeline', CASE n % 2 WHEN 0 THEN 'P0' ELSE 'P1' END
+       FROM generate_series(1, 6) AS n`,
+      [tenant],
+    );
+    await this.sink.query(
+      `INSERT INTO budget_windows (tenant_id, epoch, window_start, level, window_end, revision, version, entries,
+         token_limit, settled, admitted, degraded, refused)
+       SELECT $1, 1, s, $1 || '-level-' || n, s + interval '30 seconds', 1, 1, n, n, n * 100, n, 0, 0
+       FROM (SELECT date_trunc('day', now()) AS s) AS starts, generate_series(1, 3) AS n`,
+      [tenant],
+    );
+    await this.sink.query(
+      `INSERT INTO budget_versions (tenant_id, applied_at, version, document, actor, reason)
+       SELECT $1, date_trunc('day', now()), n, jsonb_build_object('secret', $1 || n), $1 || '-person', $1 || '-reason-' || n
+       FROM generate_series(1, 3) AS n`,
+      [tenant],
+    );
   }
 }
 

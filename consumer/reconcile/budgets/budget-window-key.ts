@@ -12,13 +12,18 @@ export function budgetKeyText({ tenant, epoch, start }: BudgetWindowKey): string
   return `${tenant}:${epoch ?? ''}:${start}`;
 }
 
-/** Groups by tenant, in the order of their first. */
-export function byTenant<T extends { readonly tenant: string }>(items: readonly T[]): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
+/** In the order of the first of each group. */
+export function groupBy<K, T>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
   for (const item of items) {
-    const group = groups.get(item.tenant);
-    if (group === undefined) groups.set(item.tenant, [item]);
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
     else group.push(item);
   }
   return groups;
+}
+
+export function byTenant<T extends { readonly tenant: string }>(items: readonly T[]): Map<string, T[]> {
+  return groupBy(items, ({ tenant }) => tenant);
 }

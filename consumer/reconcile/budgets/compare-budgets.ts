@@ -10,7 +10,7 @@ import {
   isDate,
   UNREADABLE,
 } from './hot-budgets.js';
-import { readLedgerBegin } from './ledger-begin.js';
+import { readLedgerBegin, readLedgerBeginAfter } from './ledger-begin.js';
 import { type LedgerPart, type LedgerQuestion, type LedgerSums, sumLedger } from './ledger-sums.js';
 import type { SinkProgress } from './sink-progress.js';
 
@@ -87,13 +87,18 @@ export class BudgetComparison {
       hot.map(({ partition }) => partition),
       waits,
     );
-    return withSnapshot(this.options, async (snapshot) => {
+    const compared = await withSnapshot(this.options, async (snapshot) => {
       const keptFromMs = await readLedgerBegin(snapshot);
       const keys = windows.map((key, i) => resolved(key, hot[i]!));
       const rows = await readEndedWindows(snapshot, keys);
       const looked = keys.map((key, i) => look(key, hot[i]!, rows[i]));
       return this.compareLooked(snapshot, looked, { keptFromMs, reached });
     });
+    if (compared.every(({ differences }) => differences.length === 0)) return compared;
+    const keptFromMs = await readLedgerBeginAfter(this.options);
+    return compared.map((each) =>
+      each.key.start >= keptFromMs ? each : { ...each, ...NOTHING, outside: true },
+    );
   }
 
   /** @returns in the order of the windows */

@@ -8,7 +8,7 @@ import { type Snapshot, withSnapshot } from '../archive-snapshot.js';
 import { type BudgetWindowKey, byTenant } from './budget-window-key.js';
 import type { BudgetCompareOptions } from './compare-budgets.js';
 import { type HotBudgetReader, isDate, type Read, readText } from './hot-budgets.js';
-import { readLedgerBegin } from './ledger-begin.js';
+import { readLedgerBegin, readLedgerBeginAfter } from './ledger-begin.js';
 
 /** Small documents, and each read costs a look at their windows. */
 const HOLDS_PER_READ = 2000;
@@ -52,19 +52,22 @@ GROUP BY admission_id`;
  * Holds admissions in Redis against the ledger: what one holds is what its entries add up to. With the windows, whose
  * `held` is compared with the same entries, it proves that `held` is the sum of the held admissions. As there, a
  * tenant's documents are read in one command with the number of the ledger's last entry.
+ * @param which `missing`: only those that hold nothing in Redis
  */
 export async function compareHolds(
   options: BudgetCompareOptions,
   holds: readonly HoldKey[],
+  which: 'all' | 'missing',
 ): Promise<ComparedHolds> {
   const { groups, unknown } = await readGroups(options.hot, holds);
+  if (which === 'missing') leaveMissing(groups);
   const reached = await options.progress.reached(
     groups.map(({ partition }) => partition),
     true,
   );
   const ahead = groups.filter(({ partition }) => !reached.has(partition));
   const comparable = groups.filter(({ partition }) => reached.has(partition));
-  return withSnapshot(options, async (snapshot) => {
+  const found = await withSnapshot(options, async (snapshot) => {
     const keptFromMs = await readLedgerBegin(snapshot);
     const asked = comparable.filter(({ window }) => window >= keptFromMs);
     const differences: BudgetDifference[] = [];
@@ -73,6 +76,10 @@ export async function compareHolds(
     const outside = sizeOf(comparable) - compared;
     return { compared, behind: unknown + sizeOf(ahead), outside, differences };
   });
+  if (found.differences.length === 0) return found;
+  const keptFrom = new Date(await readLedgerBeginAfter(options)).toISOString();
+  const differences = found.differences.filter(({ window = keptFrom }) => window >= keptFrom);
+  return { ...found, differences };
 }
 
 /** @returns holds of which it is not known, or only to a newer version, what they hold, are only counted */
@@ -107,6 +114,12 @@ async function readGroups(
     }
   }
   return { groups, unknown };
+}
+
+function leaveMissing(groups: readonly HoldGroup[]): void {
+  for (const { held } of groups) {
+    for (const [id, tokens] of held) if (tokens !== 0) held.delete(id);
+  }
 }
 
 function heldBy(document: Read<AdmissionDocument>, id: string, window: number): number | undefined {

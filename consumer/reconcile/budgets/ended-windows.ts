@@ -1,6 +1,7 @@
 import type { Snapshot } from '../archive-snapshot.js';
 import { textOrNull } from '../window-key.js';
 import type { BudgetWindowKey } from './budget-window-key.js';
+import { isDate } from './hot-budgets.js';
 
 /** A window as Postgres has it. */
 export interface EndedWindow {
@@ -23,7 +24,8 @@ export async function readEndedWindows(
   const rows = await snapshot.query<{ n: number; level: string; settled: string; entries: string }>(READ, [
     JSON.stringify(
       keys.map(({ tenant, epoch = -1, start }, n) => ({
-        ...{ n, tenant: textOrNull(tenant), epoch, start: new Date(start).toISOString() },
+        ...{ n, tenant: textOrNull(tenant), epoch },
+        start: isDate(start) ? new Date(start).toISOString() : null,
       })),
     ),
   ]);

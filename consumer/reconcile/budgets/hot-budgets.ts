@@ -4,7 +4,7 @@ import { decodeBudget, decodePastWindow } from '../../../shared/state/budget-cod
 import type { BudgetState, BudgetWindow } from '../../../shared/state/budget-state.js';
 import { NewerDocumentError } from '../../../shared/state/state-codec.js';
 import { partitionOf } from '../../../shared/topics.js';
-import type { BudgetWindowKey } from './budget-window-key.js';
+import { type BudgetWindowKey, groupBy } from './budget-window-key.js';
 
 /** What a document says. */
 export type Read<T> =
@@ -49,6 +49,19 @@ export class HotBudgetReader {
     const { state, texts } = await this.readWith(tenant, names);
     const past = starts.map((start, i) => [start, readText(texts[i] ?? null, decodePastWindow)] as const);
     return { tenant, partition: this.partitionOf(tenant), state, past: new Map(past) };
+  }
+
+  /** The states alone, in the order of the tenants; those of one partition at one moment. */
+  async readStates(
+    tenants: readonly string[],
+  ): Promise<readonly (readonly [tenant: string, state: Read<BudgetState>])[]> {
+    const states = new Map<string, Read<BudgetState>>();
+    for (const [index, some] of groupBy(tenants, (tenant) => this.partitionOf(tenant))) {
+      const base = this.keys.partition({ topic: 'admissions', index });
+      const texts = await this.redis.mget(some.map((tenant) => base.doc(budgetDocument(tenant))));
+      for (const [i, tenant] of some.entries()) states.set(tenant, readText(texts[i] ?? null, decodeBudget));
+    }
+    return tenants.map((tenant) => [tenant, states.get(tenant)!]);
   }
 
   /** Any documents of a tenant together with the state of its budgets. */

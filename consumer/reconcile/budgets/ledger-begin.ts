@@ -1,5 +1,5 @@
 import { RETENTION_SINK } from '../../maintenance/retention.js';
-import { msOf, type Snapshot } from '../archive-snapshot.js';
+import { msOf, type Snapshot, type SnapshotOptions, withSnapshot } from '../archive-snapshot.js';
 
 /** Entries of the ledger before this are dropped, ms; 0: none ever was. Served by sink_positions_pkey. */
 export async function readLedgerBegin(snapshot: Snapshot): Promise<number> {
@@ -8,4 +8,12 @@ export async function readLedgerBegin(snapshot: Snapshot): Promise<number> {
     [RETENTION_SINK, 'admissions'],
   );
   return row === undefined ? 0 : msOf(row.stream_position);
+}
+
+/**
+ * The same, asked after a comparison that found something: a table that is dropped is gone from snapshots that were
+ * taken before, too. What began earlier than this proves nothing.
+ */
+export function readLedgerBeginAfter(options: SnapshotOptions): Promise<number> {
+  return withSnapshot(options, readLedgerBegin);
 }

@@ -82,10 +82,7 @@ export async function sumLedger(
   return sums;
 }
 
-async function sumTogether(
-  snapshot: Snapshot,
-  questions: readonly LedgerQuestion[],
-): Promise<LedgerSums[]> {
+async function sumTogether(snapshot: Snapshot, questions: readonly LedgerQuestion[]): Promise<LedgerSums[]> {
   const rows = await snapshot.query<SumRow>(SUMS, [
     JSON.stringify(
       questions.map(({ tenant, start, ...question }, n) => ({

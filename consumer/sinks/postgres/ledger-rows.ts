@@ -41,7 +41,8 @@ export function insertLedger(tx: Transaction, entries: readonly LedgerEntry[]): 
 }
 
 /** What cannot even be said to Postgres; undefined: nothing. Only a broken or newer fold gets that far. */
-export function ledgerDefect(entry: LedgerEntry): string | undefined {
+export function ledgerDefect(entry: LedgerEntry | null): string | undefined {
+  if (entry === null) return 'it is none';
   const { tenant, epoch, seq, at, window, path, held, settled, tokens = 0 } = entry;
   if (typeof tenant !== 'string' || !isTenant(tenant)) return 'the tenant is none';
   if (!isTime(at) || !isTime(window)) return 'a time is none';

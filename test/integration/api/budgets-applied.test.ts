@@ -10,6 +10,7 @@ interface LevelView {
   readonly available: Readonly<Record<string, number>>;
 }
 
+const DAY_MS = 86_400_000;
 const who = { actor: 'ann', reason: 'test' };
 const levels = (limit: number) => [
   { name: 'global', limit },
@@ -98,6 +99,25 @@ describe('api: PUT /budgets, applied by a worker', () => {
     expect(await spend('tree', 50, 'b')).to.equal('ALLOW');
     expect((await level('tree', 'b')).settled).to.equal(50);
     expect((await level('tree', 'global')).settled).to.equal(350);
+  });
+
+  it('moves the end of the open window to the next boundary of a new length', async () => {
+    await put('length', { levels: levels(1000), max_request_share: 1 });
+    await spend('length', 300);
+    const before = (await send('length', 'GET', '/budget')).body['window'] as Body;
+    const { body } = await put('length', {
+      levels: levels(1000),
+      max_request_share: 1,
+      window_seconds: 86_400,
+    });
+    const appliedAt = Date.parse(body['applied_at'] as string);
+    const boundary = (Math.floor(appliedAt / DAY_MS) + 1) * DAY_MS;
+    const after = await send('length', 'GET', '/budget');
+    expect(after.body['window']).to.deep.equal({
+      ...{ seconds: 86_400, started_at: before['started_at'] },
+      resets_at: new Date(boundary).toISOString(),
+    });
+    expect((await level('length', 'a')).settled).to.equal(300);
   });
 
   it('changes nothing of other tenants', async () => {

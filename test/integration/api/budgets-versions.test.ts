@@ -44,6 +44,7 @@ describe('api: GET /budgets/versions', () => {
     await arrived('acme', 2);
     const page = await versions('acme');
     expect(page.next_cursor).to.equal(null);
+    expect(await versions('acme', '?limit=2')).to.deep.equal(page);
     const expected = applied.reverse().map((answer, i) => {
       const { status: _, tenant: __, ...configuration } = answer.body;
       return { ...configuration, actor: i === 0 ? 'bob' : 'ann', reason: `change ${2 - i}` };

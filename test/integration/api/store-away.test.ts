@@ -27,6 +27,12 @@ describe('api: while Redis is away', () => {
     ['PUT mode', () => api.request('PUT', '/rules/scam_message_rule/mode', { mode: 'off' })],
     ['POST rearm', () => api.post('/rules/scam_message_rule/rearm')],
     ['POST rollback', () => api.post('/rules/scam_message_rule/rollback')],
+    ['GET /budget', () => api.get('/budget')],
+    ['GET /budgets', () => api.get('/budgets')],
+    [
+      'PUT /budgets',
+      () => api.request('PUT', '/budgets', { actor: 'a', reason: 'r', levels: [{ name: 'all', limit: 1 }] }),
+    ],
     ['GET /dead-letters', () => api.get('/dead-letters')],
     ['POST replay', () => api.post('/dead-letters/events.0.1-1/replay')],
   ];

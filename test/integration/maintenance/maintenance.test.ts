@@ -6,7 +6,7 @@ import pg from 'pg';
 import { Registry } from 'prom-client';
 import { FleetSchedule, type FleetTask } from '../../../consumer/maintenance/fleet-schedule.js';
 import { partitionsAhead } from '../../../consumer/maintenance/partitions-ahead.js';
-import { retention } from '../../../consumer/maintenance/retention.js';
+import { ledgerRetention, retention } from '../../../consumer/maintenance/retention.js';
 import { startMaintenance } from '../../../consumer/maintenance/start-maintenance.js';
 import { loadConfig } from '../../../shared/config.js';
 import { Keys } from '../../../shared/keys.js';
@@ -175,21 +175,38 @@ describe('maintenance of a fleet', () => {
 
     const day = (offset: number): string =>
       new Date(Date.now() + offset * DAY_MS).toISOString().slice(0, 10).replaceAll('-', '');
-    const partitions = async (): Promise<string[]> => {
+    const partitions = async (table = 'usage_events'): Promise<string[]> => {
       const rows = await postgres.query<{ name: string }>(
-        `SELECT relname AS name FROM pg_class WHERE relname ~ '^usage_events_[0-9]{8}$' ORDER BY relname`,
+        `SELECT relname AS name FROM pg_class WHERE relname ~ ('^' || $1 || '_[0-9]{8}$') ORDER BY relname`,
+        [table],
       );
       return rows.map(({ name }) => name.slice(-8));
     };
     const ensure = (offset: number) =>
-      postgres.query(`SELECT ensure_usage_partition(((now() AT TIME ZONE 'UTC')::date + $1::integer))`, [
-        offset,
-      ]);
+      postgres.query(
+        `SELECT ensure_usage_partition(day), ensure_ledger_partition(day)
+         FROM (SELECT (now() AT TIME ZONE 'UTC')::date + $1::integer AS day) AS days`,
+        [offset],
+      );
     const { signal } = new AbortController();
 
     it('makes the partitions of yesterday and the coming days', async () => {
       await partitionsAhead(pool).run(signal);
       expect(await partitions()).to.deep.equal([-1, 0, 1, 2, 3].map(day));
+      expect(await partitions('budget_ledger')).to.deep.equal([-1, 0, 1, 2, 3].map(day));
+    });
+
+    it('drops old days of the ledger and notes it, leaving usage alone', async () => {
+      for (const offset of [-12, -11]) await ensure(offset);
+      expect(await ledgerRetention(pool, 10).run(signal)).to.deep.equal({ droppedPartitions: 1 });
+      expect(await partitions('budget_ledger')).to.deep.equal([-11, 0, 1, 2].map(day));
+      expect(await partitions()).to.deep.equal([-12, -11, 0, 1, 2].map(day));
+      const midnight = Math.floor(Date.now() / DAY_MS) * DAY_MS;
+      const [noted, ...others] = await postgres.query('SELECT * FROM sink_positions');
+      expect(others).to.deep.equal([]);
+      expect(noted).to.include({
+        ...{ sink: 'retention', stream: 'admissions', stream_position: `${midnight - 11 * DAY_MS}-0` },
+      });
     });
 
     for (const name of ['partitions-ahead', 'retention']) {
@@ -199,7 +216,7 @@ describe('maintenance of a fleet', () => {
         await holder.connect();
         try {
           // The statement waits for this lock, as for a server that hangs.
-          await holder.query(`SELECT pg_advisory_lock(hashtext('weir.usage_partitions'))`);
+          await holder.query(`SELECT pg_advisory_lock(hashtext('weir.days.usage_events'))`);
           const waiting = () =>
             holder.query(`SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database =
               (SELECT oid FROM pg_database WHERE datname = current_database())`);
@@ -290,7 +307,7 @@ describe('maintenance of a fleet', () => {
         const lastRun = await value(elsewhere, 'last_run_timestamp_seconds');
         expect(Math.abs(lastRun - Date.now() / 1000)).to.be.lessThan(30);
         expect(await weir.redis.hkeys(weir.keys.maintenance)).to.have.members([
-          ...['partitions-ahead', 'retention', 'reconcile'],
+          ...['partitions-ahead', 'retention', 'ledger-retention', 'heal-budgets', 'reconcile'],
         ]);
       } finally {
         await ending.close();

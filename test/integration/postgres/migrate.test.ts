@@ -171,6 +171,9 @@ describe('migrate', () => {
       );
       await sink.query(`INSERT INTO sink_positions VALUES ('archive', 'usage.0', '1-1', '1-1')`);
     });
+    await connected(sinkUrl(url), (sink) =>
+      sink.query(`INSERT INTO tenants (id, name) VALUES ('default', 'Everybody')`),
+    );
     await migrate(url, silent, WAIT);
     const [present, fresh] = [url, await (await testPostgres()).createDatabase()];
     await migrate(fresh, silent, WAIT);
@@ -180,6 +183,14 @@ describe('migrate', () => {
         ON c.id = customer_id AND c.external_id = 'c'`),
     );
     expect(rows).to.deep.equal([{ events: 100, tokens: 5050 }]);
+    await connected(sinkUrl(url), async (sink) => {
+      const tenants = await sink.query('SELECT id, name FROM tenants ORDER BY id');
+      expect(tenants.rows).to.deep.equal([
+        { id: 'acme', name: 'Acme' },
+        { id: 'default', name: 'Everybody' },
+      ]);
+      await sink.query(`SELECT ensure_usage_partition('2031-02-03'), ensure_ledger_partition('2031-02-03')`);
+    });
   });
 });
 
@@ -221,7 +232,9 @@ describe('migrate with an owner that is no superuser', () => {
       await sink.query(`INSERT INTO tenants (id, name) VALUES ('acme', 'Acme')`);
       // The foreign key looks into a table whose owner sees no row of it.
       await sink.query(`INSERT INTO customers (tenant_id, external_id, name) VALUES ('acme', 'c', 'C')`);
-      await sink.query(`SELECT ensure_usage_partition('2031-02-03')`);
+      await sink.query(`SELECT ensure_usage_partition('2031-02-03'), ensure_ledger_partition('2031-02-03')`);
+      const { rows } = await sink.query('SELECT tenant_id, version FROM budget_versions');
+      expect(rows).to.deep.equal([{ tenant_id: 'default', version: 1 }]);
     });
     await connected(owner.href, async (client) => {
       expect((await client.query('SELECT * FROM tenants')).rows).to.deep.equal([]);

@@ -64,8 +64,12 @@ describe('the schema', () => {
 
   it('keeps updated_at, whoever writes', async () => {
     await fixture.sink.query(`INSERT INTO tenants (id, name) VALUES ('acme', 'Acme')`);
-    await fixture.sink.query(`UPDATE tenants SET updated_at = '2000-01-01', name = 'Acme & Sons'`);
-    const { rows } = await fixture.sink.query('SELECT updated_at > created_at AS later, name FROM tenants');
+    await fixture.sink.query(
+      `UPDATE tenants SET updated_at = '2000-01-01', name = 'Acme & Sons' WHERE id = 'acme'`,
+    );
+    const { rows } = await fixture.sink.query(
+      `SELECT updated_at > created_at AS later, name FROM tenants WHERE id = 'acme'`,
+    );
     expect(rows).to.deep.equal([{ later: true, name: 'Acme & Sons' }]);
     const untouched = await names(
       `SELECT c.relname AS name FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = 'updated_at'

@@ -24,7 +24,7 @@ function run(environment: Readonly<Record<string, string>>) {
 describe('npm run seed', () => {
   it('fills an empty database, and again changes nothing', async () => {
     const url = await (await testPostgres()).createDatabase();
-    const seeded = { tenants: 2, customers: 5 };
+    const seeded = { tenants: 3, customers: 5, budgets: 2 };
     expect(await seed(url, silent)).to.deep.equal(seeded);
     expect(await seed(url, silent)).to.deep.equal(seeded);
   });

@@ -1,0 +1,120 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { admissionId, requestKey } from '../../../api/admissions/admission-key.js';
+import { canonicalJson } from '../../../api/admissions/canonical-json.js';
+import { ADMISSION_ID, ADMIT, admissionKey, EVALUATE } from '../../../shared/messages/admissions.js';
+
+interface Keyed {
+  readonly request_id?: string;
+  readonly payload?: unknown;
+}
+
+const ask = (more: Keyed = {}, estimated_tokens = 100): Keyed => {
+  const asked = { pipeline: 'ranking', priority: 'P1', estimated_tokens };
+  return { ...asked, ...more };
+};
+
+describe('api: canonical JSON', () => {
+  it('is the same for the same value, whatever the order of its names', () => {
+    const one = JSON.parse('{"b":[1,{"y":null,"x":"é"}],"a":true}');
+    const other = JSON.parse('{ "a": true, "b": [1, {"x": "\\u00e9", "y": null}] }');
+    expect(canonicalJson(one)).to.equal('{"a":true,"b":[1,{"x":"é","y":null}]}');
+    expect(canonicalJson(other)).to.equal(canonicalJson(one));
+  });
+
+  it('is JSON of an equal value', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const plain: unknown = JSON.parse(JSON.stringify(value));
+        expect(JSON.parse(canonicalJson(plain))).to.deep.equal(plain);
+      }),
+    );
+  });
+
+  it('tells apart what differs', () => {
+    const texts = [
+      'null',
+      '1e400',
+      '"null"',
+      '[]',
+      '{}',
+      '[[]]',
+      '[null]',
+      '""',
+      '"\\ud800"',
+      '"\\ufffd"',
+      '0',
+    ];
+    texts.push(
+      '{"a":1,"b":2}',
+      '{"a":"1,\\"b\\":2"}',
+      '{"__proto__":1}',
+      '{"constructor":1}',
+      '[1,2]',
+      '["1,2"]',
+    );
+    const seen = new Set(texts.map((text) => canonicalJson(JSON.parse(text))));
+    expect(seen.size).to.equal(texts.length);
+  });
+
+  it('takes any depth that a body can have', () => {
+    const depth = 500_000;
+    const text = '['.repeat(depth) + ']'.repeat(depth);
+    expect(canonicalJson(JSON.parse(text)) === text).to.equal(true);
+  });
+});
+
+describe('api: what makes two requests the same', () => {
+  it('is the request id, where there is one; another body changes only the hash of the body', () => {
+    const one = requestKey(ADMIT, ask({ request_id: 'r' }));
+    const other = requestKey(ADMIT, ask({ request_id: 'r' }, 101));
+    expect([one.keyed, one.key, one.body.length]).to.deep.equal([true, other.key, 16]);
+    expect(other.body).not.to.equal(one.body);
+    const reordered = Object.fromEntries(Object.entries(ask({ request_id: 'r' })).reverse()) as Keyed;
+    expect(requestKey(ADMIT, reordered)).to.deep.equal(one);
+    expect(requestKey(ADMIT, ask({ request_id: 's' })).key).not.to.equal(one.key);
+  });
+
+  it('is the whole body, where there is a payload and no request id', () => {
+    const one = requestKey(ADMIT, ask({ payload: { a: 1, b: [2] } }));
+    expect(one.keyed).to.equal(true);
+    expect(requestKey(ADMIT, ask({ payload: { b: [2], a: 1 } }))).to.deep.equal(one);
+    for (const other of [
+      ask({ payload: { a: 1, b: [3] } }),
+      ask({ payload: null }),
+      ask({ payload: { a: 1, b: [2] } }, 101),
+    ]) {
+      expect(requestKey(ADMIT, other).key).not.to.equal(one.key);
+    }
+  });
+
+  it('counts a payload that is null as one', () => {
+    expect(requestKey(ADMIT, ask({ payload: null })).keyed).to.equal(true);
+  });
+
+  it('is nothing without both: every request is another one', () => {
+    const [one, other] = [requestKey(ADMIT, ask()), requestKey(ADMIT, ask())];
+    expect([one.keyed, one.body, one.key.length]).to.deep.equal([false, '', 16]);
+    expect(one.key).not.to.equal(other.key);
+  });
+
+  it('is not shared between the ways and the types of request', () => {
+    const keys = new Set([
+      requestKey(ADMIT, { request_id: 'r' }).key,
+      requestKey(EVALUATE, { request_id: 'r' }).key,
+      requestKey(ADMIT, { payload: 'r' }).key,
+      requestKey(EVALUATE, { payload: 'r' }).key,
+    ]);
+    expect(keys.size).to.equal(4);
+  });
+
+  it('is the first part of an id of its admission', () => {
+    for (const origin of ['a', 'o'] as const) {
+      const { key } = requestKey(ADMIT, ask({ request_id: 'r' }));
+      const id = admissionId(key, origin);
+      expect(ADMISSION_ID.test(id)).to.equal(true);
+      expect([admissionKey(id), id[16]]).to.deep.equal([key, origin]);
+      expect(admissionId(key, origin)).not.to.equal(id);
+    }
+  });
+});
