@@ -34,7 +34,7 @@ class AdmitRequest {
   }
 
   stamp(id: number): void {
-    this.bytes.latin1Write(String(id).padStart(ID_DIGITS, '0'), this.idAt);
+    this.bytes.write(String(id).padStart(ID_DIGITS, '0'), this.idAt, 'latin1');
   }
 }
 

@@ -5,7 +5,7 @@ import { startRedis } from './redis-server.js';
 import { asMarkdown, asText, machine, type Row } from './report.js';
 
 const USAGE = `npm run bench -- [options]
-  --only a,c    measure only these parts of a, b, c, … l
+  --only a,c    measure only these parts of a, b, c, … m
   --rounds n    rounds of ours and the peer in turn (default 5)
   --scale s     share of the events and seconds (default 1); 0.02 shows that everything works, no more
   --no-goals    print only; do not fail when a goal is missed

@@ -1,3 +1,4 @@
+import { admissionPart } from './admission-parts.js';
 import { bullmqApplyRate, weirApplyRate } from './apply-rate.js';
 import { type Bench, type Part, scaled } from './bench.js';
 import { decisionLatency, EVENTS_PER_SECOND, WORKERS } from './decision-latency.js';
@@ -30,6 +31,7 @@ export const PARTS: Readonly<Record<string, Part>> = {
   j: usageMemoryPart,
   k: lockPart,
   l: rlsPart,
+  m: admissionPart,
 };
 
 async function applied(bench: Bench): Promise<Row[]> {

@@ -3,7 +3,7 @@ import { type Comparison, type Figures, inThousands, type Percentiles } from './
 
 /** One line of the report. */
 export interface Row {
-  /** `a` to `l`, as in docs/benchmarks.md. */
+  /** `a` to `m`, as in docs/benchmarks.md. */
   readonly part: string;
   readonly what: string;
   readonly ours: string;

@@ -209,7 +209,8 @@ async function fill(url: string): Promise<void> {
   for (const sql of [
     `INSERT INTO tenants (id, name) SELECT 'tenant-' || t, 't' FROM generate_series(0, ${TENANTS - 1}) AS t`,
     `INSERT INTO customers (tenant_id, external_id, name)
-     SELECT t.id, t.id || '-customer-' || c, 'c' FROM tenants t, generate_series(1, ${CUSTOMERS}) AS c`,
+     SELECT t.id, t.id || '-customer-' || c, 'c' FROM tenants t, generate_series(1, ${CUSTOMERS}) AS c
+     WHERE t.id <> 'default'`,
     `INSERT INTO aggregation_windows (tenant_id, customer_id, window_start, window_end, status, revision, partition,
        total_calls, total_tokens, total_input_tokens, total_output_tokens, latency_count, latency_sum_us, late_events,
        aggregation_data, as_of_at, as_of_seq, as_of_index)

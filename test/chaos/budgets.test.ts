@@ -1,5 +1,3 @@
-import { randomInt } from 'node:crypto';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'chai';
 import { nanoid } from 'nanoid';
 import pg from 'pg';
@@ -14,14 +12,15 @@ import { expectNoDrift } from './run-reconcile.js';
 const REQUESTS = 2000;
 const FITS = 100;
 const TOKENS = 100;
-const KILL_EVERY_MS = 400;
+/** How often all workers are killed while requests are decided. */
+const KILL_ROUNDS = 6;
 
 /** Many small commits, so that kills come between them. */
 const SETTINGS = {
   FAIL_MODE: 'closed',
   BUDGET_WINDOW_SECONDS: String(31 * 86_400),
   HOLD_SECONDS: '3600',
-  BATCH_MESSAGES_MAX: '2',
+  BATCH_MESSAGES_MAX: '5',
   LEASE_TTL_MS: '900',
   HEARTBEAT_MS: '150',
   ARCHIVE_DELAY_MS: '100',
@@ -95,7 +94,7 @@ describe('chaos of budgets', () => {
           () => (decided += 1),
           () => undefined,
         );
-      const kills = await killUntil(fleet, () => decided === asking.length);
+      const kills = await killUntil(fleet, () => decided, asking.length);
       const answers = await Promise.all(asking);
       await fleet.replaceDead();
 
@@ -115,11 +114,15 @@ describe('chaos of budgets', () => {
   }
 });
 
-/** Kills every worker that lives, again and again, until it is over: whoever owns the partition is among them. */
-async function killUntil(fleet: Fleet, over: () => boolean): Promise<number> {
+/**
+ * Kills every worker that lives each time some more requests were decided: whoever owns the partition is among them, and
+ * has just committed.
+ */
+async function killUntil(fleet: Fleet, decided: () => number, all: number): Promise<number> {
   let kills = 0;
-  while (!over()) {
-    await sleep(randomInt(KILL_EVERY_MS / 2, KILL_EVERY_MS));
+  const every = Math.ceil(all / (KILL_ROUNDS + 1));
+  for (let next = every; next < all; next += every) {
+    await until(60_000, `${next} requests are decided`, () => decided() >= next);
     const victims = fleet.alive;
     await Promise.all(victims.map((victim) => victim.end('SIGKILL')));
     kills += victims.length;

@@ -10,6 +10,10 @@ interface LevelView {
   readonly available: Readonly<Record<string, number>>;
 }
 
+/** No window ends while a test looks at it. */
+const LONG_WINDOW = { BUDGET_WINDOW_SECONDS: String(31 * 86_400) };
+/** A machine with other work to do is no reason for an answer that nobody decided. */
+const PATIENT = { ADMISSION_DEADLINE_MS: '10000', REPLY_DEADLINE_MS: '10000', FAIL_MODE: 'closed' };
 const DAY_MS = 86_400_000;
 const who = { actor: 'ann', reason: 'test' };
 const levels = (limit: number) => [
@@ -21,8 +25,7 @@ describe('api: PUT /budgets, applied by a worker', () => {
   let weir: WeirFixture;
 
   before(async () => {
-    // No window ends while a test looks at it.
-    weir = await WeirFixture.start({ settings: { BUDGET_WINDOW_SECONDS: String(31 * 86_400) } });
+    weir = await WeirFixture.start({ settings: { ...LONG_WINDOW, ...PATIENT } });
   });
   after(() => weir.close());
 

@@ -21,7 +21,10 @@ describe('api: GET /budgets/versions', () => {
   let weir: WeirFixture;
 
   before(async () => {
-    weir = await WeirFixture.start({ postgres: true, settings: { ARCHIVE_DELAY_MS: '0' } });
+    weir = await WeirFixture.start({
+      postgres: true,
+      settings: { ARCHIVE_DELAY_MS: '0', REPLY_DEADLINE_MS: '10000' },
+    });
   });
   after(() => weir.close());
 

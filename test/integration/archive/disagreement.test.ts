@@ -61,7 +61,9 @@ describe('an archive that is not from the same time as Redis', () => {
       .judge(['b', 'accepted'])
       .judge(['c', 'accepted']);
     await archive.write(stream.batch(0, 1));
-    await test.query('TRUNCATE usage_events, aggregation_windows, customers, tenants, sink_positions');
+    await test.query(
+      'TRUNCATE usage_events, aggregation_windows, customers, tenants, sink_positions CASCADE',
+    );
     await archive.write(stream.batch(1, 2));
     await archive.write(stream.batch(2, 3));
     expect(test.metrics.of('behind')).to.deep.equal(['usage.0']);
