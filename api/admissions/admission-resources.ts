@@ -97,7 +97,7 @@ interface AskedBody {
 }
 
 function askedRequest(
-  { slots }: AdmissionDependencies,
+  { slots, failMode }: AdmissionDependencies,
   req: Request,
   type: AskedType,
   tenant: string,
@@ -106,9 +106,12 @@ function askedRequest(
   const { pipeline, priority, estimated_tokens: estimated, hold_seconds } = asked;
   const { key, keyed, body } = requestKey(type, asked);
   return {
-    ...{ type, tenant, slot: slots.ofTenant(tenant), requestId: req.requestId },
+    ...{ type, tenant, slot: slots.ofTenant(tenant), repeatable: keyed, requestId: req.requestId },
     data: {
-      ...{ pipeline, priority, estimated, admission: admissionId(key, 'a'), keyed, body },
+      ...{ pipeline, priority, estimated, admission: admissionId(key, 'a'), body },
+      // The workers keep nothing of an evaluate without a key. One that may be answered undecided they must know again,
+      // or it would be charged twice.
+      keyed: keyed || (type === EVALUATE && failMode === 'open'),
       ...(hold_seconds === undefined ? {} : { holdMs: hold_seconds * 1000 }),
     },
   };

@@ -35,7 +35,7 @@ export type Verdict =
  */
 export async function decide(dependencies: DecideDependencies, asked: AskedRequest): Promise<Verdict> {
   const { failOpen, failMode, metrics } = dependencies;
-  const request = asked.data.keyed ? withKnownId(failOpen, asked) : asked;
+  const request = asked.repeatable ? withKnownId(failOpen, asked) : asked;
   const { type, tenant, data, requestId } = request;
   const message: Message<AdmissionRequest> = {
     ...{ type, tenant, subject: tenant, id: nanoid(), data, request: requestId },

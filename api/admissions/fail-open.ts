@@ -33,6 +33,8 @@ export interface AskedRequest {
   readonly tenant: string;
   readonly slot: Slot;
   readonly data: AdmissionRequest;
+  /** The caller can ask for the very same again: by its request id or its payload. */
+  readonly repeatable: boolean;
   /** `X-Request-Id` */
   readonly requestId: string;
 }
@@ -92,9 +94,9 @@ export class FailOpen {
 
   /** Admits a request out of the allowance. Waits for its report where the store is there, but not for long. */
   async give(request: AskedRequest, undecided: Undecided): Promise<FailOpenAnswer> {
-    const { tenant, data } = request;
+    const { tenant, data, repeatable } = request;
     const nowMs = Date.now();
-    const name = data.keyed ? nameOf(tenant, admissionKey(data.admission)) : undefined;
+    const name = repeatable ? nameOf(tenant, admissionKey(data.admission)) : undefined;
     const known = name === undefined ? undefined : this.allowance.known(nowMs, name);
     if (known !== undefined) {
       if (known.body !== data.body) return { kind: 'conflict' };
@@ -115,8 +117,8 @@ export class FailOpen {
    * Nobody hears of a request that was refused undecided: should it be admitted all the same, its tokens are given back.
    * One with a key is not abandoned: a retry gets it. Neither is one that settles at once: it has no hold.
    */
-  abandon({ type, tenant, slot, data, requestId }: AskedRequest, { appending }: Undecided): void {
-    if (data.keyed || type === EVALUATE || appending === undefined || !this.reports.hasRoom) return;
+  abandon({ type, tenant, slot, data, repeatable, requestId }: AskedRequest, { appending }: Undecided): void {
+    if (repeatable || type === EVALUATE || appending === undefined || !this.reports.hasRoom) return;
     const cancel: CancelRequest = { admission: data.admission, abandoned: true };
     const message: Message<CancelRequest> = {
       ...{ type: CANCEL, tenant, subject: tenant, id: `ab-${data.admission}` },

@@ -26,11 +26,20 @@ export function admissionsExpireAt({ admissions }: AdmissionDocument): number | 
   return latest;
 }
 
-/** The admission that another request with this key is a retry of. */
-export function sameRequest(document: AdmissionDocument | null, at: number): Admission | undefined {
-  const newest = document?.admissions.at(-1);
-  if (newest === undefined || isForgotten(newest, at)) return undefined;
-  return newest.status === 'held' || at < newest.dedupeUntil ? newest : undefined;
+/**
+ * The admission that a request is a retry of: the newest with its key, for some time, or while it is held; or the one
+ * that has its very id, for as long as it is known.
+ */
+export function sameRequest(
+  document: AdmissionDocument | null,
+  id: string,
+  at: number,
+): Admission | undefined {
+  if (document === null) return undefined;
+  const newest = document.admissions.at(-1);
+  const retried =
+    newest !== undefined && !isForgotten(newest, at) && (newest.status === 'held' || at < newest.dedupeUntil);
+  return retried ? newest : findAdmission(document, id, at);
 }
 
 /** The document with one more; without what is forgotten by then, or no longer fits. */

@@ -32,7 +32,7 @@ const DECIDED: Readonly<Record<Decision, Readonly<Record<Priority, AdmissionCoun
 /** Decides a request, once: an identical retry gets what was decided. What is granted is held until it is settled. */
 export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   const { priority } = request;
-  const known = sameRequest(books.admissions, books.at);
+  const known = sameRequest(books.admissions, request.admission, books.at);
   if (known !== undefined) return retryOfAdmit(books, known, request);
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
@@ -63,7 +63,7 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
     remaining: books.remaining(path, priority),
     ...rest,
   });
-  const known = sameRequest(books.admissions, books.at);
+  const known = sameRequest(books.admissions, request.admission, books.at);
   if (known !== undefined) {
     const retried = retry(books, known, request);
     if (retried === undefined) return { kind: 'conflict' };

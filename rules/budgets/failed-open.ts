@@ -10,7 +10,7 @@ import { requireRoom } from './window.js';
  * says. Where its decision is known after all, only what that did not grant.
  */
 export function failOpen(books: Books, request: FailedOpen): void {
-  const known = sameRequest(books.admissions, books.at);
+  const known = sameRequest(books.admissions, request.admission, books.at);
   if (known === undefined || known.status === 'refused') admitUndecided(books, request, known);
   else reconcile(books, request, known);
 }

@@ -180,11 +180,8 @@ function look(
     ...common,
     isCurrent,
     isUnknown: isLater || (isCurrent && read.kind === 'newer'),
-    isBroken:
-      !Number.isSafeInteger(entries) ||
-      !Number.isSafeInteger(epoch) ||
-      (isCurrent && (read.kind === 'broken' || (hot !== undefined && !isSound(hot)))),
-    seq: isCurrent && Number.isSafeInteger(entries) ? entries : 0,
+    isBroken: isCurrent && read.kind === 'broken',
+    seq: isCurrent ? entries : 0,
     hot,
     hasEnded: isCurrent && !isOpen && (hot === undefined || hot.holds === 0),
   };
@@ -268,10 +265,4 @@ function entriesDifference(
   expected: number,
 ): BudgetDifference[] {
   return found === expected ? [] : [{ ...about, place, field: 'entries', expected, found }];
-}
-
-/** Whether Postgres can be asked about it. */
-function isSound({ start, entries, levels }: BudgetWindow): boolean {
-  const values = [...levels.values()].flatMap(({ held, settled }) => [held, settled]);
-  return isDate(start) && Number.isSafeInteger(entries) && values.every(Number.isFinite);
 }

@@ -11,7 +11,7 @@ export async function nextTenants(
   return (await snapshot.query<{ id: string }>(TENANTS, [after, limit])).map(({ id }) => id);
 }
 
-/** Windows of one ledger from `since` on (ms). */
+/** Windows of one ledger that begin after `since`, ms. */
 export interface Since {
   readonly tenant: string;
   readonly epoch: number;
@@ -29,19 +29,19 @@ WITH RECURSIVE asked AS (
 ), walked AS (
   SELECT n, tenant, epoch, 1 AS nth, (
     SELECT min(window_start) FROM budget_ledger l
-    WHERE l.tenant_id = tenant AND l.epoch = asked.epoch AND l.window_start >= since AND l.at >= since) AS start
+    WHERE l.tenant_id = tenant AND l.epoch = asked.epoch AND l.window_start > since AND l.at > since) AS start
   FROM asked
   UNION ALL
   SELECT n, tenant, epoch, nth + 1, (
     SELECT min(window_start) FROM budget_ledger l
-    WHERE l.tenant_id = tenant AND l.epoch = walked.epoch AND l.window_start > walked.start AND l.at >= walked.start)
+    WHERE l.tenant_id = tenant AND l.epoch = walked.epoch AND l.window_start > walked.start AND l.at > walked.start)
   FROM walked WHERE start IS NOT NULL AND nth < $2
 )
 SELECT n, start FROM walked WHERE start IS NOT NULL
 UNION
 SELECT n, ended.start FROM asked CROSS JOIN LATERAL (
   SELECT DISTINCT window_start AS start FROM budget_windows w
-  WHERE w.tenant_id = tenant AND w.epoch = asked.epoch AND w.window_start >= since
+  WHERE w.tenant_id = tenant AND w.epoch = asked.epoch AND w.window_start > since
   ORDER BY window_start LIMIT $2
 ) AS ended
 ORDER BY n, start`;

@@ -45,7 +45,7 @@ class FullRun {
   private readonly comparison: BudgetComparison;
   /** In Redis when they were compared. */
   private readonly hot: BudgetWindowKey[] = [];
-  /** Those, and those that Postgres has no ended window of: a window may be in several slices. */
+  /** Those, and those that Postgres has no ended window of, which may be in several slices of the ledger. */
   private readonly done = new Set<string>();
 
   constructor(private readonly options: FullBudgetOptions) {
@@ -160,9 +160,8 @@ class FullRun {
       const compared = await this.comparison.compare(windows.slice(i, i + CHUNK), true);
       this.tally.addWindows(compared);
       for (const { key, isHot } of compared) {
-        if (!isHot) continue;
         this.remember(key);
-        if (this.hot.length < REMEMBERED_MAX) this.hot.push(key);
+        if (isHot && this.hot.length < REMEMBERED_MAX) this.hot.push(key);
       }
     }
   }

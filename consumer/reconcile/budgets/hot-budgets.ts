@@ -47,7 +47,7 @@ export class HotBudgetReader {
   async read(tenant: string, starts: readonly number[]): Promise<HotBudgets> {
     const names = starts.map((start) => budgetWindowDocument(tenant, start));
     const { state, texts } = await this.readWith(tenant, names);
-    const past = starts.map((start, i) => [start, readText(texts[i] ?? null, decodePastWindow)] as const);
+    const past = starts.map((start, i) => [start, readText(texts[i] ?? null, soundPastWindow)] as const);
     return { tenant, partition: this.partitionOf(tenant), state, past: new Map(past) };
   }
 
@@ -59,7 +59,7 @@ export class HotBudgetReader {
     for (const [index, some] of groupBy(tenants, (tenant) => this.partitionOf(tenant))) {
       const base = this.keys.partition({ topic: 'admissions', index });
       const texts = await this.redis.mget(some.map((tenant) => base.doc(budgetDocument(tenant))));
-      for (const [i, tenant] of some.entries()) states.set(tenant, readText(texts[i] ?? null, decodeBudget));
+      for (const [i, tenant] of some.entries()) states.set(tenant, readText(texts[i] ?? null, soundBudget));
     }
     return tenants.map((tenant) => [tenant, states.get(tenant)!]);
   }
@@ -73,7 +73,7 @@ export class HotBudgetReader {
     const [state = null, ...texts] = await this.redis.mget(
       [budgetDocument(tenant), ...names].map((name) => base.doc(name)),
     );
-    return { state: readText(state, decodeBudget), texts };
+    return { state: readText(state, soundBudget), texts };
   }
 
   /**
@@ -125,6 +125,28 @@ export function readText<T>(text: string | null, decode: (text: string) => T): R
   } catch (error) {
     return error instanceof NewerDocumentError ? { kind: 'newer' } : { kind: 'broken' };
   }
+}
+
+/** @throws for what Postgres cannot be asked about, too */
+function soundBudget(text: string): BudgetState {
+  const state = decodeBudget(text);
+  if (state.window !== null) requireSound(state.window);
+  const { epoch, entries, lastEnd } = state;
+  if (!isDate(epoch) || !isDate(lastEnd) || !Number.isSafeInteger(entries)) throw new Error('no state');
+  return state;
+}
+
+/** @throws for what Postgres cannot be asked about, too */
+function soundPastWindow(text: string): BudgetWindow {
+  const window = decodePastWindow(text);
+  requireSound(window);
+  return window;
+}
+
+function requireSound({ start, entries, levels }: BudgetWindow): void {
+  const uses = [...levels.values()].flatMap(({ held, settled }) => [held, settled]);
+  const isSound = isDate(start) && Number.isSafeInteger(entries) && uses.every(Number.isFinite);
+  if (!isSound) throw new Error('no window');
 }
 
 /** Whether it is a time that Postgres knows. */

@@ -25,7 +25,7 @@ export interface TenantState {
   readonly epoch: number;
   /** Its last entry then. */
   readonly seq: number;
-  /** Windows that begin before this are done, but for those of `again`; ms. */
+  /** Windows that begin at this or before are done, but for those of `again`; ms. */
   readonly since: number;
   /** Starts of windows that were in Redis, behind, left out or disagreed, ms. */
   readonly again: readonly number[];

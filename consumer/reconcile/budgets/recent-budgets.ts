@@ -37,7 +37,7 @@ interface Plan {
   readonly seq: number;
   readonly since: number;
   readonly starts: readonly number[];
-  /** All windows that begin before this are among them, or done; ms. */
+  /** All windows that begin at this or before are among them, or done; ms. */
   readonly next: number;
   /** Postgres may know, or may come to know, of more. */
   readonly isPartial: boolean;
@@ -126,11 +126,11 @@ class RecentRun {
 
   private planOf(tenant: string, state: Read<BudgetState>): Plan | undefined {
     if (state.kind === 'none') return undefined;
-    if (state.kind !== 'read' || !isDate(state.value.epoch) || !isDate(state.value.lastEnd)) {
+    if (state.kind !== 'read') {
       return { tenant, epoch: 0, seq: 0, since: 0, starts: [UNREADABLE], next: 0, isPartial: true };
     }
     const { epoch, entries: seq, window, lastEnd } = state.value;
-    const open = window === null || !isDate(window.start) ? [] : [window.start];
+    const open = window === null ? [] : [window.start];
     const known = this.before.tenants.get(tenant);
     const isSame = known?.epoch === epoch;
     const again = isSame ? known.again : [];

@@ -137,7 +137,6 @@ describe('api: admissions while Redis is away', () => {
       const started = performance.now();
       answers = await Promise.all([admit({ request_id: 'r' }), api.post('/v1/evaluate', ask())]);
       expect(performance.now() - started).to.be.below(600);
-      expect(await unreported()).to.equal(2);
     } finally {
       process.kill(server.pid, 'SIGCONT');
     }

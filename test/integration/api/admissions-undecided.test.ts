@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { admissionKey } from '../../../shared/messages/admissions.js';
 import { until } from '../../support/redis-server.js';
 import { admissionMessages, ask, idIn, metric } from './admissions-under-test.js';
 import { type Answer, ApiUnderTest } from './api-under-test.js';
@@ -56,7 +57,14 @@ describe('api: admissions that no worker decides', () => {
       expectUndecided(await api.post('/v1/evaluate', ask()), 'no_worker');
       // Whatever else would be appended is there before this one.
       expectUndecided(await admit({ request_id: 's' }), 'no_worker');
-      expect(await types()).to.deep.equal(['admit', 'evaluate', 'admit']);
+      const messages = await admissionMessages(api);
+      expect(messages.map(({ type, data }) => [type, data['keyed']])).to.deep.equal([
+        ...[
+          ['admit', true],
+          ['evaluate', false],
+          ['admit', true],
+        ],
+      ]);
     });
   });
 
@@ -107,6 +115,9 @@ describe('api: admissions that no worker decides', () => {
       expect([asked!.type, failed!.type, failed!.data['settled']]).to.deep.equal([
         ...['evaluate', 'failed_open', true],
       ]);
+      // The workers must know it again when they hear how it was answered.
+      expect([asked!.data['keyed'], failed!.data['keyed']]).to.deep.equal([true, true]);
+      expect(admissionKey(idIn(failed!))).to.equal(admissionKey(idIn(asked!)));
     });
 
     it('never gives more than the allowance, all requests and tenants together', async () => {

@@ -307,7 +307,14 @@ describe('maintenance of a fleet', () => {
         const lastRun = await value(elsewhere, 'last_run_timestamp_seconds');
         expect(Math.abs(lastRun - Date.now() / 1000)).to.be.lessThan(30);
         expect(await weir.redis.hkeys(weir.keys.maintenance)).to.have.members([
-          ...['partitions-ahead', 'retention', 'ledger-retention', 'heal-budgets', 'reconcile'],
+          ...[
+            'partitions-ahead',
+            'retention',
+            'ledger-retention',
+            'heal-budgets',
+            'reconcile',
+            'reconcile-budgets',
+          ],
         ]);
       } finally {
         await ending.close();

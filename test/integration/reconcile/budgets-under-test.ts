@@ -2,7 +2,10 @@ import { Redis } from 'ioredis';
 import type pg from 'pg';
 import { FIRST_POSITION } from '../../../consumer/engine/head.js';
 import type { OutboxEntry } from '../../../consumer/engine/outbox-drain.js';
-import { type FullBudgetOptions, reconcileAllBudgets } from '../../../consumer/reconcile/budgets/full-budgets.js';
+import {
+  type FullBudgetOptions,
+  reconcileAllBudgets,
+} from '../../../consumer/reconcile/budgets/full-budgets.js';
 import { HotBudgetReader } from '../../../consumer/reconcile/budgets/hot-budgets.js';
 import {
   NEW_STATE,
@@ -59,7 +62,9 @@ export class BudgetsUnderTest {
 
   /** Stores in Redis what was folded, as one commit does. */
   async store(): Promise<this> {
-    const texts = Object.entries(this.folded.texts()).map(([name, text]) => [name.slice(0, -1), text] as const);
+    const texts = Object.entries(this.folded.texts()).map(
+      ([name, text]) => [name.slice(0, -1), text] as const,
+    );
     const commit = this.redis.multi();
     for (const [name, text] of texts) commit.set(this.partition.doc(name), text);
     const names = new Set(texts.map(([name]) => name));

@@ -104,7 +104,7 @@ describe('putting budgets', () => {
 
   it('leaves the use of levels that disappear to the window, and what was granted to its path', () => {
     const to = partitionWith();
-    const admission = granted(to, NOON);
+    const admission = granted(to, NOON + 1);
     putBudgets(to, NOON, budgets({ levels: [level('all', null, 1000), level('job', 'all', 1000)] }));
     evaluate(to, NOON, { pipeline: 'job', keyed: false });
     expect([...to.state()!.window!.levels.keys()]).to.deep.equal(['global', 'monitoring', 'all', 'job']);

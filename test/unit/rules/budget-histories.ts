@@ -1,0 +1,232 @@
+import fc from 'fast-check';
+import type { BudgetSettings } from '../../../shared/budget-settings.js';
+import type { AdmissionRequest } from '../../../shared/messages/admissions.js';
+import type { Message } from '../../../shared/messages/message.js';
+import type { BudgetConfig, LevelConfig } from '../../../shared/state/budget-config.js';
+import { admissionId, budgetMessage, put } from './budget-messages.js';
+import type { BudgetInput } from './budget-partition.js';
+
+/** Random histories of two tenants: everything that can be asked, over random trees, windows and settings. */
+
+const START = Date.UTC(2026, 10, 20, 12);
+const NAMES = ['root', 'team', '__proto__', 'constructor', 'a', 'b'];
+
+/** Thresholds in order, often the same, sometimes 0. */
+const thresholds = fc
+  .tuple(...Array.from({ length: 3 }, () => fc.integer({ min: 0, max: 1_600_000 })))
+  .map((drawn) => drawn.toSorted((one, other) => one - other));
+const drawnLevel = fc.record({
+  thresholds,
+  p2: fc.option(fc.tuple(fc.integer({ min: 0, max: 1_000_000 }), fc.integer({ min: 0, max: 1_000_000 }))),
+  limit: fc.integer({ min: 1, max: 3000 }),
+  parent: fc.nat({ max: 5 }),
+});
+const levels = fc.array(drawnLevel, { minLength: 2, maxLength: NAMES.length }).map((drawn): LevelConfig[] =>
+  drawn.map(({ thresholds: [soft = 0, hard = 0, p0 = 0], p2, limit, parent }, n) => {
+    const p2Sorted = p2?.toSorted((one, other) => one - other);
+    const [p2Soft = null, p2Hard = null] = p2Sorted ?? [];
+    return {
+      name: NAMES[n]!,
+      parent: n === 0 ? null : NAMES[parent % n]!,
+      limit,
+      soft,
+      hard,
+      p2Soft,
+      p2Hard,
+      p0,
+    };
+  }),
+);
+const config: fc.Arbitrary<BudgetConfig> = fc.record({
+  version: fc.constant(0),
+  appliedAt: fc.constant(0),
+  windowMs: fc.oneof(fc.constant(null), fc.constantFrom(1000, 7000, 10_000, 60_000)),
+  maxRequestShare: fc.integer({ min: 300_000, max: 1_600_000 }),
+  degradedDebit: fc.integer({ min: 0, max: 1_000_000 }),
+  levels,
+});
+
+const settings: fc.Arbitrary<BudgetSettings> = fc.record({
+  windowMs: fc.constantFrom(1000, 10_000, 30_000),
+  holdMs: fc.constantFrom(null, 500, 15_000),
+  holdExpiry: fc.constantFrom('release', 'charge'),
+  keepMs: fc.constantFrom(1, 5000, 3_600_000),
+  dedupeMs: fc.constantFrom(1, 2000, 300_000),
+});
+
+/** A step of time: often none, sometimes past a hold or a window, rarely past all that is kept. */
+const wait = fc.oneof(
+  { weight: 10, arbitrary: fc.integer({ min: 0, max: 200 }) },
+  { weight: 5, arbitrary: fc.integer({ min: 0, max: 4000 }) },
+  { weight: 2, arbitrary: fc.integer({ min: 0, max: 40_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 290_000, max: 4_000_000 }) },
+);
+const tenant = fc.constantFrom('acme', 'acme', 'weyland');
+
+const drawnRequest = fc.record({
+  wait,
+  tenant,
+  kind: fc.constantFrom('admit', 'admit', 'admit', 'evaluate'),
+  key: fc.nat({ max: 7 }),
+  keyed: fc.constantFrom(true, true, false),
+  pipeline: fc.oneof(
+    { weight: 12, arbitrary: fc.constantFrom(...NAMES.slice(1)) },
+    { weight: 1, arbitrary: fc.constantFrom('root', 'nothing') },
+  ),
+  priority: fc.constantFrom('P0', 'P1', 'P1', 'P2'),
+  estimated: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 900 })),
+  body: fc.constantFrom('one', 'one', 'one', 'two'),
+  holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000)),
+});
+/** `which` says which of the ids that were made before; `more` is the use beyond the estimate. */
+const drawnEnd = fc.record({
+  wait,
+  tenant,
+  kind: fc.constantFrom<'settle' | 'cancel' | 'abandon'>('settle', 'settle', 'cancel', 'abandon'),
+  which: fc.nat(),
+  share: fc.constantFrom(0, 0.3, 1),
+  more: fc.oneof(fc.constant(0), fc.constant(0), fc.integer({ min: 0, max: 500 })),
+});
+const drawnFailedOpen = fc.record({
+  wait,
+  kind: fc.constant('failed_open' as const),
+  request: drawnRequest,
+  which: fc.option(fc.nat()),
+});
+const drawnPut = fc.record({
+  wait,
+  tenant,
+  kind: fc.constant('put' as const),
+  config,
+  restoredAgo: fc.option(fc.integer({ min: -100, max: 10_000 })),
+});
+const drawnSettings = fc.record({ wait, kind: fc.constant('settings' as const), settings });
+
+type DrawOf<Drawn> = Drawn extends fc.Arbitrary<infer T> ? T : never;
+type RequestDraw = DrawOf<typeof drawnRequest>;
+type EndDraw = DrawOf<typeof drawnEnd>;
+type Draw =
+  | RequestDraw
+  | EndDraw
+  | DrawOf<typeof drawnFailedOpen>
+  | DrawOf<typeof drawnPut>
+  | DrawOf<typeof drawnSettings>;
+
+export interface History {
+  readonly settings: BudgetSettings;
+  readonly inputs: readonly BudgetInput[];
+}
+
+interface Made {
+  readonly tenant: string;
+  readonly request: AdmissionRequest;
+  readonly evaluated: boolean;
+}
+
+function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draws: readonly Draw[]): History {
+  const made: Made[] = [];
+  let at = START;
+  const inputs: BudgetInput[] = [];
+  const send = (message: Message) => inputs.push({ kind: 'message', at, message });
+  const [acme, weyland] = configs;
+  send(budgetMessage('budgets_put', put(acme!)));
+  if (weyland !== undefined) send(budgetMessage('budgets_put', put(weyland), 'weyland'));
+  const requestOf = (draw: RequestDraw, where: 'a' | 'o'): Made => {
+    const evaluated = draw.kind === 'evaluate';
+    // Nobody can ask for the same again without a key.
+    const key = draw.keyed ? `${evaluated ? 'e' : 'k'}${draw.key}` : `u${made.length}`;
+    const { pipeline, priority, estimated, keyed, body, holdMs } = draw;
+    const admission = admissionId(key, made.length, where);
+    const request = { pipeline, priority, estimated, keyed, body, admission };
+    const one = {
+      tenant: draw.tenant,
+      evaluated,
+      request: holdMs === null ? request : { ...request, holdMs },
+    };
+    made.push(one);
+    return one;
+  };
+  for (const draw of draws) {
+    at += draw.wait;
+    if (draw.kind === 'settings') inputs.push({ kind: 'settings', at, settings: draw.settings });
+    else if (draw.kind === 'put') {
+      const { config: drawn, restoredAgo } = draw;
+      const data =
+        restoredAgo === null
+          ? put(drawn)
+          : put({ ...drawn, version: 99, appliedAt: at - restoredAgo }, { restored: true });
+      send(budgetMessage('budgets_put', data, draw.tenant));
+    } else if (draw.kind === 'failed_open') {
+      const known = draw.which === null ? undefined : made[draw.which % (made.length || 1)];
+      const { tenant: of, request, evaluated } = known ?? requestOf(draw.request, 'o');
+      const { reply: _nobodyWaits, ...message } = budgetMessage(
+        'failed_open',
+        { ...request, settled: evaluated },
+        of,
+      );
+      send(message);
+    } else if (draw.kind === 'admit' || draw.kind === 'evaluate') {
+      const { request } = requestOf(draw, 'a');
+      send(budgetMessage(draw.kind, request, draw.tenant));
+    } else {
+      const one = made.at(-1 - (draw.which % Math.max(1, Math.min(made.length, 12))));
+      if (one === undefined) continue;
+      const { admission, estimated } = one.request;
+      if (draw.kind === 'settle') {
+        const actual = Math.floor(estimated * draw.share) + draw.more;
+        send(budgetMessage('settle', { admission, actual }, one.tenant));
+      } else {
+        const data = draw.kind === 'abandon' ? { admission, abandoned: true as const } : { admission };
+        send(budgetMessage('cancel', data, one.tenant));
+      }
+    }
+  }
+  return { settings: start, inputs };
+}
+
+const histories = (...drawn: fc.WeightedArbitrary<Draw>[]): fc.Arbitrary<History> =>
+  fc
+    .tuple(
+      settings,
+      fc.array(config, { minLength: 1, maxLength: 2 }),
+      fc.array(fc.oneof(...drawn), { minLength: 1, maxLength: 80, size: 'max' }),
+    )
+    .map(([start, configs, draws]) => historyOf(start, configs, draws));
+
+const requests = { weight: 12, arbitrary: drawnRequest };
+const ends = { weight: 7, arbitrary: drawnEnd };
+
+/** Everything that can happen. */
+export const anything = histories(
+  requests,
+  ends,
+  { weight: 2, arbitrary: drawnFailedOpen },
+  { weight: 1, arbitrary: drawnPut },
+  { weight: 1, arbitrary: drawnSettings },
+);
+
+/** Nothing is used that was not granted by a decision before: no overruns, nothing answered without a decision. */
+export const frugal = histories(requests, {
+  weight: 7,
+  arbitrary: drawnEnd.map((draw) => ({ ...draw, share: Math.min(draw.share, 0.3), more: 0 })),
+}).map(
+  ({ settings: start, inputs }): History => ({
+    settings: { ...start, holdExpiry: 'charge' },
+    inputs: inputs.map((input) =>
+      input.kind === 'message' ? { ...input, message: withinGrant(input.message) } : input,
+    ),
+  }),
+);
+
+/** Without what depends on how often something was asked for. */
+export const unabandoned = histories(requests, {
+  weight: 7,
+  arbitrary: drawnEnd.map((draw): EndDraw => (draw.kind === 'abandon' ? { ...draw, kind: 'cancel' } : draw)),
+});
+
+/** A degraded grant is half of the estimate here. */
+function withinGrant(message: Message): Message {
+  if (message.type !== 'budgets_put') return message;
+  const data = message.data as { readonly config: BudgetConfig };
+  return { ...message, data: { ...data, config: { ...data.config, degradedDebit: 500_000 } } };
+}

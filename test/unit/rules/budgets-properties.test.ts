@@ -1,0 +1,188 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { AdmissionRequest, AdmitReply, EvaluateReply } from '../../../shared/messages/admissions.js';
+import { admissionKey } from '../../../shared/messages/admissions.js';
+import { DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
+import { anything, frugal, type History, unabandoned } from './budget-histories.js';
+import { admissionId } from './budget-messages.js';
+import { type BudgetInput, BudgetPartition } from './budget-partition.js';
+import { expectConserved, expectedDecision, sumsOf } from './budget-recount.js';
+
+const RUNS = { numRuns: 300 };
+const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 20 });
+
+/** What was decided anew; undefined for a retry and what is no decision. */
+function verdictOf(reply: AdmitReply | EvaluateReply, requests: number) {
+  switch (reply.kind) {
+    case 'admitted':
+      if (!reply.fresh) return undefined;
+      return { verdict: reply.admission.decision, granted: reply.admission.granted };
+    case 'refused':
+      return reply.attempts > 1 ? undefined : { verdict: 'refused', level: reply.by.level };
+    case 'too_large':
+      return { verdict: 'too_large', level: reply.level };
+    case 'unknown_pipeline':
+      return { verdict: reply.kind };
+    case 'evaluated':
+      if (requests > 0) return undefined;
+      if (reply.tooLarge !== undefined) return { verdict: 'too_large', level: reply.tooLarge.level };
+      if (reply.refused !== undefined) return { verdict: 'refused', level: reply.refused.by.level };
+      return { verdict: reply.decision, granted: reply.granted };
+    default:
+      return undefined;
+  }
+}
+
+/** Every input in a step of its own; `see` is told each message's reply and what was before it. */
+function runWatched(
+  { settings, inputs }: History,
+  see: (input: BudgetInput & { kind: 'message' }, replies: unknown[], partition: BudgetPartition) => void,
+): BudgetPartition {
+  const partition = new BudgetPartition(settings);
+  for (const input of inputs) {
+    const effects = partition.effects.length;
+    partition.idle(input.at).run([input]);
+    const replies = partition.effects
+      .slice(effects)
+      .flatMap((effect) => (effect.kind === 'reply' ? [effect.body] : []));
+    if (input.kind === 'message') see(input, replies, partition);
+  }
+  return partition;
+}
+
+/** Sizes of steps and what is forgotten change nothing that anybody can see. */
+function outcome(
+  { settings, inputs }: History,
+  sizes: number[],
+  forgets: (step: number) => boolean,
+  expires: boolean,
+) {
+  const partition = new BudgetPartition(settings, { forgets, expires });
+  partition.run(inputs, ...sizes).idle(inputs.at(-1)!.at + 100_000_000);
+  expect(partition.deadLetters).to.deep.equal([]);
+  return partition;
+}
+
+/** An identical request with an id of its own right after each keyed one. */
+function withRetries({ settings, inputs }: History, times: number): History {
+  let n = 0;
+  return {
+    settings,
+    inputs: inputs.flatMap((input) => {
+      if (input.kind !== 'message' || !['admit', 'evaluate'].includes(input.message.type)) return [input];
+      const request = input.message.data as AdmissionRequest;
+      if (!request.keyed) return [input];
+      const retries = Array.from({ length: times }, () => {
+        n += 1;
+        const admission = admissionId(admissionKey(request.admission), `r${n}`.padStart(7, '0'));
+        return { ...input, message: { ...input.message, id: `retry${n}`, data: { ...request, admission } } };
+      });
+      return [input, ...retries];
+    }),
+  };
+}
+
+describe('budgets, whatever happens', () => {
+  it('decide each request by exactly what is used at the moment it is decided', () => {
+    fc.assert(
+      fc.property(anything, (history) => {
+        let decided = 0;
+        let ledger = 0;
+        runWatched(history, ({ message }, replies, partition) => {
+          const before = partition.ledger().slice(0, ledger);
+          ledger = partition.ledger().length;
+          if (message.type !== 'admit' && message.type !== 'evaluate') return;
+          const request = message.data as AdmissionRequest;
+          const tenant = message.tenant!;
+          const reply = replies[0] as AdmitReply | EvaluateReply;
+          const remembered = partition.counts('admission_retry');
+          const verdict = verdictOf(reply, remembered - decided);
+          decided = remembered;
+          if (verdict === undefined) return;
+          const state = partition.state(tenant);
+          const window = state?.window;
+          const sums = sumsOf(before, tenant, window?.start ?? -1);
+          expect(verdict).to.deep.equal(expectedDecision(state?.config ?? DEFAULT_BUDGETS, sums, request));
+        });
+      }),
+      RUNS,
+    );
+  });
+
+  it('never use more than the highest threshold allows, unless something was used that was not granted', () => {
+    fc.assert(
+      fc.property(frugal, (history) => {
+        runWatched(history, (_input, _replies, partition) => {
+          for (const tenant of ['acme', 'weyland']) {
+            const state = partition.state(tenant);
+            for (const { name, limit, hard, p2Hard, p0 } of state?.config?.levels ?? []) {
+              const { settled, held } = state?.window?.levels.get(name) ?? { settled: 0, held: 0 };
+              const most = Math.max(hard, p2Hard ?? 0, p0);
+              expect((settled + held) * 1_000_000, name).to.be.at.most(limit * most);
+            }
+          }
+        });
+      }),
+      RUNS,
+    );
+  });
+
+  it('conserve: windows, holds and admissions equal the ledger at every moment, and nothing stays held', () => {
+    fc.assert(
+      fc.property(anything, (history) => {
+        const partition = runWatched(history, (_input, _replies, now) => expectConserved(now));
+        partition.idle(partition.now + 100_000_000);
+        expectConserved(partition);
+        for (const tenant of ['acme', 'weyland']) {
+          expect(partition.state(tenant)?.window ?? null).to.equal(null);
+          const sums = new Set(partition.ledger().map(({ window }) => window));
+          for (const window of sums) {
+            for (const { held } of sumsOf(partition.ledger(), tenant, window).values())
+              expect(held).to.equal(0);
+          }
+        }
+        expect(partition.documentNames('budget-window:')).to.deep.equal([]);
+        expect(partition.documentNames('admission:')).to.deep.equal([]);
+        expect(partition.timers.size).to.equal(0);
+        expect(partition.deadLetters).to.deep.equal([]);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('decide the same in steps of any size, by any owner, whenever Redis forgets what it may', () => {
+    fc.assert(
+      fc.property(anything, cuts, (history, sizes) => {
+        const one = outcome(history, [1], () => true, true);
+        const other = outcome(history, sizes, (step) => step % 3 === 0, false);
+        const whole = outcome(history, [], () => false, true);
+        expect(other.effects).to.deep.equal(one.effects);
+        expect(whole.effects).to.deep.equal(one.effects);
+        expect(whole.texts()).to.deep.equal(one.texts());
+        // What Redis may forget and did not is all that there is more.
+        const { texts } = { texts: other.texts() };
+        for (const [name, text] of Object.entries(one.texts())) expect(texts[name]).to.equal(text);
+      }),
+      RUNS,
+    );
+  });
+
+  it('debit a request once, however often it is asked for, and count no refusal twice', () => {
+    fc.assert(
+      fc.property(unabandoned, fc.integer({ min: 1, max: 3 }), (history, times) => {
+        const once = new BudgetPartition(history.settings).run(history.inputs, 1);
+        const retried = withRetries(history, times);
+        const often = new BudgetPartition(history.settings).run(retried.inputs, 1);
+        expect(often.ledger()).to.deep.equal(once.ledger());
+        expect(often.snapshots()).to.deep.equal(once.snapshots());
+        for (const tenant of ['acme', 'weyland']) {
+          expect(often.state(tenant)?.window).to.deep.equal(once.state(tenant)?.window);
+        }
+        for (const decision of ['allow', 'allow_degraded']) {
+          expect(often.counts(`admission_${decision}`)).to.equal(once.counts(`admission_${decision}`));
+        }
+      }),
+      RUNS,
+    );
+  });
+});
