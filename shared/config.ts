@@ -84,7 +84,9 @@ export const configSchema = z.object({
     .describe(
       'How long a call that changes users or rules waits for the workers before it answers 202, in ms.',
     ),
-  REPLY_TTL_SECONDS: integer(1, 86_400).default(60).describe('How long a stored reply is kept, in seconds.'),
+  REPLY_TTL_SECONDS: integer(1, 86_400)
+    .default(15)
+    .describe('How long a stored reply is kept, in seconds. Longer than REPLY_DEADLINE_MS.'),
   DEAD_LETTERS_MAX: integer(1, 10_000_000)
     .default(10_000)
     .describe('Dead letters per partition. When full the partition stops, so that nothing is lost.'),
@@ -235,7 +237,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     }),
   );
   const parsed = configSchema.safeParse(given);
-  const defects = heartbeatDefects(given);
+  const defects = [...heartbeatDefects(given), ...replyDefects(given)];
   if (!parsed.success) {
     // The value is not repeated: REDIS_URL may hold a password.
     defects.unshift(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
@@ -252,6 +254,14 @@ function heartbeatDefects(given: Readonly<Record<string, unknown>>): string[] {
   const lease = LEASE_TTL_MS.safeParse(given['LEASE_TTL_MS']);
   if (!heartbeat.success || !lease.success || heartbeat.data * 3 <= lease.data) return [];
   return ['HEARTBEAT_MS: must be at most a third of LEASE_TTL_MS'];
+}
+
+function replyDefects(given: Readonly<Record<string, unknown>>): string[] {
+  const { REPLY_TTL_SECONDS, REPLY_DEADLINE_MS } = configSchema.shape;
+  const ttl = REPLY_TTL_SECONDS.safeParse(given['REPLY_TTL_SECONDS']);
+  const deadline = REPLY_DEADLINE_MS.safeParse(given['REPLY_DEADLINE_MS']);
+  if (!ttl.success || !deadline.success || ttl.data * 1000 > deadline.data) return [];
+  return ['REPLY_TTL_SECONDS: must be longer than REPLY_DEADLINE_MS'];
 }
 
 function redisUrlOf({ REDIS_URL, REDIS_HOST, REDIS_PORT }: Settings): string | undefined {

@@ -80,6 +80,12 @@ describe('the configuration', () => {
     ]);
   });
 
+  it('keeps a reply for longer than anybody waits for it', () => {
+    const settings = { REPLY_TTL_SECONDS: '2', REPLY_DEADLINE_MS: '2000' };
+    expect(defectsOf(settings)).to.deep.equal(['REPLY_TTL_SECONDS: must be longer than REPLY_DEADLINE_MS']);
+    expect(loadConfig({ ...settings, REPLY_DEADLINE_MS: '1999' }).REPLY_TTL_SECONDS).to.equal(2);
+  });
+
   it('repeats no value in a defect: it may be a secret', () => {
     const defects = defectsOf({
       REDIS_URL: 'https://user:hunter2@store',

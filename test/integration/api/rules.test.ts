@@ -46,8 +46,9 @@ describe('api: rules', () => {
       expect(message.subject).to.equal('');
       expect(message.id).to.equal(`control-${message.data.control}`);
       const [apiProcess, replyId] = message.reply!.split('/') as [string, string];
-      await api.redis.set(keys.reply(replyId), JSON.stringify(reply), 'EX', 60);
-      await api.redis.publish(api.keys.replyChannel(apiProcess), `${replyId} {}`);
+      const body = JSON.stringify(reply);
+      await api.redis.set(keys.reply(replyId), body, 'EX', 60);
+      await api.redis.publish(api.keys.replyChannel(apiProcess), `${replyId} ${body}`);
       controls.push(message.data);
     }
     return controls;
