@@ -167,7 +167,8 @@ export async function checkRestrictions(_request, response) {
   expect(response, ({ restrictions, profile }) => Array.isArray(restrictions) && profile.total_spend >= 0);
 }
 
-function expect(response, holds) {
+/** @param holds whether the answer is what the contract says */
+export function expect(response, holds) {
   const text = String(response.body);
   if (!holds(JSON.parse(text))) throw new Error('unexpected answer');
 }

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 /**
- * `npm run load [-- producers readers usage]`: a weir of its own (API, two workers, private stores) on a free loopback
+ * `npm run load [-- producers readers usage budgets]`: a weir of its own (API, two workers, private stores) on a free loopback
  * port, the scenarios against it one after the other, everything stopped. Exit code 1 if a threshold failed.
  */
 const here = dirname(fileURLToPath(import.meta.url));
@@ -19,6 +19,8 @@ const READY_MS_MAX = 30_000;
 const SCENARIO_MS_MAX = 90_000;
 const INSTALL_MS_MAX = 300_000;
 const STOP_MS_MAX = 30_000;
+/** For `budgets`: several windows within a run, and no answer that nobody has decided. The others do without budgets. */
+const SETTINGS = { BUDGET_WINDOW_SECONDS: '5', FAIL_MODE: 'closed' };
 
 /** What we started and has not ended. */
 const running = new Set();
@@ -64,6 +66,7 @@ async function startWeir(dataDir) {
     env: {
       ...{ PATH, HOME, TERM },
       ...{ HOST, PORT: String(port), WORKERS: '2', WEIR_DATA_DIR: dataDir, LOG_LEVEL: 'warn' },
+      ...SETTINGS,
       // The launcher ends with the process that runs it when that is called `start`: here too, even after kill -9.
       npm_lifecycle_event: 'start',
     },
@@ -115,7 +118,22 @@ function summary({ counters, rates, summaries }) {
     `  requests  ${counters['http.requests']}, ${rates['http.request_rate']}/s`,
     `  times     ${shown}`,
     `  answers   ${codes.join(', ')}`,
+    ...admissionLines(counters),
   ].join('\n');
+}
+
+/** What became of admissions, by priority; nothing where none were asked for. */
+function admissionLines(counters) {
+  const priorities = ['P0', 'P1', 'P2'].filter((each) => counters[`admissions.${each}.asked`] > 0);
+  if (priorities.length === 0) return [];
+  const lines = priorities.map((priority) => {
+    const count = (outcome) => counters[`admissions.${priority}.${outcome}`];
+    const share = ((count('refused') / count('asked')) * 100).toFixed(1);
+    const counts = ['asked', 'admitted', 'degraded', 'refused'].map((each) => String(count(each)));
+    return [priority, ...counts, `${share} %`];
+  });
+  const titles = ['', 'asked', 'admitted', 'degraded', 'refused', 'share'];
+  return [titles, ...lines].map((cells) => `  ${cells.map((cell) => cell.padStart(9)).join('')}`);
 }
 
 async function freePort() {
@@ -166,4 +184,6 @@ async function main(names) {
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => void end(130));
 const names = process.argv.slice(2);
-main(names.length > 0 ? names : ['producers', 'readers', 'usage']).then(end, (error) => fail(error.message));
+main(names.length > 0 ? names : ['producers', 'readers', 'usage', 'budgets']).then(end, (error) =>
+  fail(error.message),
+);

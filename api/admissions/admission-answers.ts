@@ -78,9 +78,13 @@ export function budgetExhausted(refused: Refused): Refusal {
 
 export function requestTooLarge(tooLarge: TooLarge): Refusal {
   const { level, tokensMax } = tooLarge;
-  return new Refusal('request_too_large', `${level} admits at most ${tokensMax} tokens at once.`, {
-    members: oversized(tooLarge),
-  });
+  return new Refusal(
+    'request_too_large',
+    `No request of this pipeline and priority may have more than ${tokensMax} tokens; ${level} is the first level that refuses it.`,
+    {
+      members: oversized(tooLarge),
+    },
+  );
 }
 
 function exhausted({ by, attempts }: Refused): Readonly<Record<string, unknown>> {

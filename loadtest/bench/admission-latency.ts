@@ -29,19 +29,25 @@ export interface LatencyRound {
   readonly health: ClosedLoop;
 }
 
+export interface LatencyOptions {
+  /** Of an empty database: the ledger goes on into Postgres meanwhile, as with `npm start`. */
+  readonly databaseUrl: string;
+  readonly seconds: number;
+  readonly peerFirst: boolean;
+}
+
 /**
  * One round: POST /admissions of one tenant through one API process, the stream, one worker and back; in turn with the
  * peer, one script called directly.
  */
 export async function admissionLatency(
   server: RedisServer,
-  seconds: number,
-  peerFirst: boolean,
+  { databaseUrl, seconds, peerFirst }: LatencyOptions,
 ): Promise<LatencyRound> {
   const redis = new Redis(server.url);
   const environment = {
     ...{ REDIS_URL: server.url, WEIR_NAMESPACE: `bench-${randomUUID()}`, PARTITIONS: String(PARTITIONS) },
-    ...{ PORT: '0', HOST: '127.0.0.1', OPS_PORT: '0', ...ADMISSION_SETTINGS },
+    ...{ PORT: '0', HOST: '127.0.0.1', OPS_PORT: '0', ...ADMISSION_SETTINGS, DATABASE_URL: databaseUrl },
   };
   const started: Started[] = [];
   const start = async (module: string): Promise<Started> => {

@@ -20,8 +20,6 @@ export interface AdmissionMemory {
   readonly timer: number;
   /** The document of one that is settled and kept, which has no timer. */
   readonly settled: number;
-  /** What waits for Postgres about one: a grant and a settle. */
-  readonly ledger: number;
 }
 
 export async function admissionMemory(server: RedisServer, admissions: number): Promise<AdmissionMemory> {
@@ -46,7 +44,7 @@ export async function admissionMemory(server: RedisServer, admissions: number): 
     });
     await foldAll(server, keys, redis, 2 * admissions + 1);
     const settled = await each('doc:admission:*', admissions);
-    return { held, timer, settled, ledger: await each('outbox', 1) };
+    return { held, timer, settled };
   } finally {
     await emptyRedis(redis);
     redis.disconnect();

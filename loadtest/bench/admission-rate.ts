@@ -17,6 +17,8 @@ export interface AdmissionRateOptions {
   readonly decisions: number;
   /** Messages per record batch: 10 as the API makes them of ordinary traffic, 256 when it is flooded. */
   readonly messagesPerEntry: number;
+  /** Of an empty database, into which the ledger goes on meanwhile. */
+  readonly databaseUrl?: string;
 }
 
 export interface AdmissionRate {
@@ -33,7 +35,7 @@ export interface AdmissionRate {
  */
 export async function admissionRate(
   server: RedisServer,
-  { decisions, messagesPerEntry }: AdmissionRateOptions,
+  { decisions, messagesPerEntry, databaseUrl }: AdmissionRateOptions,
 ): Promise<AdmissionRate> {
   const namespace = `bench-${randomUUID()}`;
   const keys = new Keys(namespace);
@@ -44,6 +46,7 @@ export async function admissionRate(
     const worker = await startProcess('consumer/main.js', {
       ...{ REDIS_URL: server.url, WEIR_NAMESPACE: namespace, PARTITIONS: String(PARTITIONS) },
       ...{ OPS_PORT: '0', ...ADMISSION_SETTINGS },
+      ...(databaseUrl === undefined ? {} : { DATABASE_URL: databaseUrl }),
     });
     const sight = (done: number) => ({
       ...{ done, at: performance.now() },

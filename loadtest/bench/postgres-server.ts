@@ -74,6 +74,17 @@ export async function startPostgres(): Promise<PostgresServer> {
   };
 }
 
+/** Each measurement begins with empty tables, and leaves Postgres nothing to write during the next. */
+export async function inDatabase<T>(
+  postgres: PostgresServer,
+  measure: (url: string) => Promise<T>,
+): Promise<T> {
+  const url = await postgres.createDatabase();
+  const measured = await measure(url);
+  await postgres.dropDatabase(url);
+  return measured;
+}
+
 async function query(url: string, sql: string): Promise<void> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();

@@ -3,7 +3,7 @@ import { type Bench, scaled } from './bench.js';
 import { compare, type Figures, figuresOf, inThousands } from './figures.js';
 import { type InsertRate, measureInsertRate } from './insert-rate.js';
 import { CONTENDERS, type LockContention, lockContention } from './lock-contention.js';
-import { type PostgresServer, startPostgres } from './postgres-server.js';
+import { inDatabase, startPostgres } from './postgres-server.js';
 import { comparisonRow, type Row, shownPercentiles, shownRatio } from './report.js';
 import { measureRlsCost } from './rls-cost.js';
 
@@ -44,14 +44,6 @@ export async function insertPart(bench: Bench): Promise<Row[]> {
   } finally {
     await postgres.stop();
   }
-}
-
-/** Each measurement begins with empty tables, and leaves Postgres nothing to write during the next. */
-async function inDatabase<T>(postgres: PostgresServer, measure: (url: string) => Promise<T>): Promise<T> {
-  const url = await postgres.createDatabase();
-  const measured = await measure(url);
-  await postgres.dropDatabase(url);
-  return measured;
 }
 
 export async function lockPart(bench: Bench): Promise<Row[]> {

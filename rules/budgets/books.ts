@@ -29,6 +29,8 @@ import {
   windowLength,
 } from './window.js';
 
+type Changing<T> = { -readonly [Key in keyof T]: T[Key] };
+
 /** What one entry of the ledger does to every level of an admission's path. */
 export interface Posting {
   readonly kind: LedgerKind;
@@ -126,11 +128,13 @@ export class Books {
 
   /** Ends the open window. Nothing of it is kept unless holds are open or a late settle may give some of it back. */
   endWindow(): void {
-    const state = this.draft();
-    const window = state.window!;
+    const window = this.draft().window!;
     const { context, at } = this;
+    const state = this.nextEntry(window);
     this.write({
-      ...this.numbered(window),
+      tenant: context.tenant,
+      epoch: state.epoch,
+      seq: state.entries,
       at,
       kind: 'reset',
       window: window.start,
@@ -153,11 +157,23 @@ export class Books {
       use.held += held;
       use.settled += settled;
     }
-    const { tenant, epoch, seq } = this.numbered(window);
-    const { at } = this;
-    const about = { admission: admission.ids[0]!, pipeline, priority };
-    const entry = { tenant, epoch, seq, at, kind, window: window.start, path, held, settled, ...about };
-    this.write(tokens === undefined ? entry : { ...entry, tokens });
+    const state = this.nextEntry(window);
+    const entry: Changing<LedgerEntry> = {
+      tenant: this.context.tenant,
+      epoch: state.epoch,
+      seq: state.entries,
+      at: this.at,
+      kind,
+      window: window.start,
+      path,
+      held,
+      settled,
+      admission: admission.ids[0]!,
+      pipeline,
+      priority,
+    };
+    if (tokens !== undefined) entry.tokens = tokens;
+    this.write(entry);
   }
 
   add(admission: Admission): void {
@@ -210,17 +226,15 @@ export class Books {
     return levels.map((level) => [level.name, availableAt(level, window, priority)] as const);
   }
 
-  /** All that the input has changed. */
+  /** All that the input has changed. Made for every message: without spreading, which costs more than the decision. */
   close(): BudgetFolded {
     const past = this.past.length === 0 ? undefined : this.closePast();
-    const { effects, admissionsAfter: admissions, partitionAfter: partition } = this;
-    return {
-      ...(this.changed ? { state: this.state! } : undefined),
-      ...(admissions === undefined ? undefined : { admissions }),
-      ...(partition === undefined ? undefined : { partition }),
-      ...(past === undefined ? undefined : { past }),
-      effects,
-    };
+    const folded: Changing<BudgetFolded> = { effects: this.effects };
+    if (this.changed) folded.state = this.state!;
+    if (this.admissionsAfter !== undefined) folded.admissions = this.admissionsAfter;
+    if (this.partitionAfter !== undefined) folded.partition = this.partitionAfter;
+    if (past !== undefined) folded.past = past;
+    return folded;
   }
 
   /** Once nothing of a window is held it is sent to the archive, and again whenever it changes after that. */
@@ -240,12 +254,12 @@ export class Books {
     return written;
   }
 
-  /** The next number of the ledger, for an entry about this window. */
-  private numbered(window: BudgetWindow): { tenant: string; epoch: number; seq: number } {
+  /** The next number of the ledger is taken, for an entry about this window. */
+  private nextEntry(window: BudgetWindow): BudgetState {
     const state = this.draft();
     state.entries += 1;
     window.entries += 1;
-    return { tenant: this.context.tenant, epoch: state.epoch, seq: state.entries };
+    return state;
   }
 
   private write(entry: LedgerEntry): void {

@@ -5,10 +5,10 @@ import { DEFAULT_TENANT } from '../../../shared/topics.js';
 import type { HttpClient } from '../../support/http-client.js';
 import { RedisServer, until } from '../../support/redis-server.js';
 import { WeirFixture } from '../../support/weir-fixture.js';
-import { ask } from './admissions-under-test.js';
+import { ask, ONE_WINDOW } from './admissions-under-test.js';
 
-/** One window for the whole test, unless a month begins. */
-const SETTINGS = { BUDGET_WINDOW_SECONDS: '2678400', HOLD_SECONDS: '600', ADMISSION_DEADLINE_MS: '150' };
+/** Long enough for a worker of a machine that has other work to do. */
+const SETTINGS = { ...ONE_WINDOW, ADMISSION_DEADLINE_MS: '1000' };
 
 interface Use {
   readonly held: number;
@@ -63,14 +63,14 @@ describe('api: admissions that nobody decided, once somebody can', () => {
 
   it('open: what was given without a worker is charged once, and goes on as any admission', async () => {
     weir = await WeirFixture.start({ settings: { ...SETTINGS, FAIL_MODE: 'open' }, workers: 0 });
-    const plain = await admit();
-    const keyed = await admit({ request_id: 'r', estimated_tokens: 200 });
-    const retry = await admit({ request_id: 'r', estimated_tokens: 200 });
-    const evaluated = await weir.http.post<{ decision: string }>(
-      '/v1/evaluate',
-      ask({ estimated_tokens: 50 }),
-    );
-    expect([plain, keyed, retry, evaluated].map(({ status }) => status)).to.deep.equal([201, 201, 200, 200]);
+    const [plain, keyed, retry, evaluated] = await Promise.all([
+      admit(),
+      admit({ request_id: 'r', estimated_tokens: 200 }),
+      admit({ request_id: 'r', estimated_tokens: 200 }),
+      weir.http.post('/v1/evaluate', ask({ estimated_tokens: 50 })),
+    ]);
+    expect([plain.status, evaluated.status]).to.deep.equal([201, 200]);
+    expect([keyed.status, retry.status].sort()).to.deep.equal([200, 201]);
     expect(retry.body.admission_id).to.equal(keyed.body.admission_id);
     await worker();
     await expectUsed(weir, { held: 300, settled: 50 });

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import { RedisServer, until } from '../../support/redis-server.js';
-import { admissionMessages, ask, idIn, metric } from './admissions-under-test.js';
-import { type Answer, ApiUnderTest } from './api-under-test.js';
+import { admissionMessages, ask, idIn, metric, ONE_WINDOW } from './admissions-under-test.js';
+import { type Answer, ApiUnderTest, flag } from './api-under-test.js';
 
 describe('api: admissions while Redis is away', () => {
   let server: RedisServer;
@@ -18,7 +18,7 @@ describe('api: admissions while Redis is away', () => {
 
   const start = async (settings: Readonly<Record<string, string>>): Promise<void> => {
     api = await ApiUnderTest.start({
-      ...{ REDIS_URL: server.url, ADMISSION_DEADLINE_MS: '100', FAIL_OPEN_TOKENS_MAX: '1000' },
+      ...{ ...ONE_WINDOW, REDIS_URL: server.url, ADMISSION_DEADLINE_MS: '100', FAIL_OPEN_TOKENS_MAX: '1000' },
       ...settings,
     });
   };
@@ -133,24 +133,27 @@ describe('api: admissions while Redis is away', () => {
     await api.connected();
     process.kill(server.pid, 'SIGSTOP');
     let answers: Answer[];
+    let event: Promise<Answer>;
     try {
+      // What is appended after this waits in the process: its report could overtake it.
+      event = api.post('/event', flag('u'));
+      await api.get('/health');
       const started = performance.now();
       answers = await Promise.all([admit({ request_id: 'r' }), api.post('/v1/evaluate', ask())]);
       expect(performance.now() - started).to.be.below(600);
     } finally {
       process.kill(server.pid, 'SIGCONT');
     }
+    expect((await event).status).to.equal(202);
     expectGiven(answers[0]!, 201);
     expect(answers[1]!.body).to.deep.equal({
       decision: 'ALLOW',
       context: { granted_tokens: 100, degraded: true, reason: 'store_unavailable' },
     });
     await reported();
-    // Each behind its own request: the fold must know that before it hears how it was answered.
     const messages = await admissionMessages(api);
     for (const type of ['admit', 'evaluate']) {
-      const asked = messages.findIndex((message) => message.type === type);
-      const key = admissionKey(idIn(messages[asked]!));
+      const key = admissionKey(idIn(messages.find((message) => message.type === type)!));
       const same = messages.filter((message) => admissionKey(idIn(message)) === key);
       expect(same.map((message) => message.type)).to.deep.equal([type, 'failed_open']);
     }

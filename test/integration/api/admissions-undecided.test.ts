@@ -1,17 +1,18 @@
 import { expect } from 'chai';
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import { until } from '../../support/redis-server.js';
-import { admissionMessages, ask, idIn, metric } from './admissions-under-test.js';
+import { admissionMessages, ask, idIn, metric, ONE_WINDOW } from './admissions-under-test.js';
 import { type Answer, ApiUnderTest } from './api-under-test.js';
 
-const DEADLINE_MS = 40;
+/** Long enough for an append on a machine that has other work to do. */
+const DEADLINE_MS = 250;
 
 describe('api: admissions that no worker decides', () => {
   let api: ApiUnderTest;
 
   const start = async (settings: Readonly<Record<string, string>>): Promise<void> => {
     api = await (
-      await ApiUnderTest.start({ ADMISSION_DEADLINE_MS: String(DEADLINE_MS), ...settings })
+      await ApiUnderTest.start({ ...ONE_WINDOW, ADMISSION_DEADLINE_MS: String(DEADLINE_MS), ...settings })
     ).connected();
   };
   afterEach(() => api.close());
@@ -78,7 +79,9 @@ describe('api: admissions that no worker decides', () => {
   });
 
   describe('FAIL_MODE=open', () => {
-    beforeEach(() => start({ FAIL_MODE: 'open', FAIL_OPEN_TOKENS_MAX: '1000' }));
+    beforeEach(() =>
+      start({ FAIL_MODE: 'open', FAIL_OPEN_TOKENS_MAX: '1000', REDIS_COMMAND_TIMEOUT_MS: '10000' }),
+    );
 
     it('admits, says that it is no decision, and has it in the stream before it answers', async () => {
       const before = Date.now();
@@ -103,6 +106,32 @@ describe('api: admissions that no worker decides', () => {
       expect(failed!.data).to.deep.equal({ ...asked!.data, settled: false });
       expect(await undecided('no_worker', 'allow')).to.equal(1);
       expect(await metric(api, 'weir_fail_open_tokens_total')).to.equal(100);
+    });
+
+    it('waits for the record, but not for ever', async () => {
+      const admitted = (): Promise<boolean> => types().then((each) => each.includes('admit'));
+      const asked = admit();
+      await until(DEADLINE_MS, 'the request is in the stream', admitted);
+      const pausedAt = performance.now();
+      await api.redis.client('PAUSE', DEADLINE_MS * 1.5, 'WRITE');
+      expect((await asked).status).to.equal(201);
+      expect(performance.now() - pausedAt).to.be.within(DEADLINE_MS * 1.5 - 1, DEADLINE_MS * 3);
+      expect(await types()).to.deep.equal(['admit', 'failed_open']);
+
+      const other = admit();
+      await until(DEADLINE_MS, 'the request is in the stream', async () => (await types()).length === 3);
+      await api.redis.client('PAUSE', 60_000, 'WRITE');
+      try {
+        const askedAt = performance.now();
+        expect((await other).status).to.equal(201);
+        expect(performance.now() - askedAt).to.be.below(DEADLINE_MS * 8);
+        expect(await types()).to.deep.equal(['admit', 'failed_open', 'admit']);
+      } finally {
+        await api.redis.client('UNPAUSE');
+      }
+      await until(5000, 'it is recorded', async () => (await types()).length === 4);
+      const failed = (await admissionMessages(api)).at(-1)!;
+      expect([failed.type, idIn(failed)]).to.deep.equal(['failed_open', (await other).body['admission_id']]);
     });
 
     it('answers evaluate with ALLOW, settled at once', async () => {

@@ -3,6 +3,9 @@ import type { Admission } from '../../../shared/state/budget-state.js';
 import { until } from '../../support/redis-server.js';
 import type { Answer, ApiUnderTest } from './api-under-test.js';
 
+/** One window for a whole test, unless a month begins meanwhile. */
+export const ONE_WINDOW = { BUDGET_WINDOW_SECONDS: '2678400', HOLD_SECONDS: '600' } as const;
+
 /** A valid body of `POST /admissions`. */
 export function ask(more: object = {}): object {
   return { pipeline: 'ranking', priority: 'P1', estimated_tokens: 100, ...more };

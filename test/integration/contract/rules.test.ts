@@ -130,7 +130,7 @@ describe('contract: rules', () => {
     await setMode('shadow');
     const first = weir;
     const second = await weir.worker();
-    await until(10_000, 'the second worker has its share', () => second.worker.ownedPartitions.length === 8);
+    await until(10_000, 'the second worker has its share', () => second.worker.ownedPartitions.length === 12);
     await flagTwice('u');
     expect(await people.canMessage('u')).to.equal(true);
     expect(await rule(first.http, 'scam_message_rule')).to.include({ mode: 'shadow', shadow_users: 1 });

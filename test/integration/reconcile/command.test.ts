@@ -1,20 +1,14 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { windowDocument } from '../../../shared/keys.js';
+import type { BudgetReconciliation } from '../../../shared/reconciliation/budget-reconciliation.js';
 import type { Reconciliation } from '../../../shared/reconciliation/reconciliation.js';
-import { testPostgres, testRedis } from '../../support/hooks.js';
+import { testPostgres } from '../../support/hooks.js';
 import { freePort } from '../../support/redis-server.js';
 import { ReconcileUnderTest, T0 } from './reconcile-under-test.js';
-
-interface Ended {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
+import { type Ended, runReconcile } from './run-reconcile.js';
 
 describe('npm run reconcile', () => {
   let weir: ReconcileUnderTest;
@@ -27,25 +21,21 @@ describe('npm run reconcile', () => {
 
   afterEach(() => weir.close());
 
-  function reconcile(args: string[] = [], environment: Record<string, string> = {}): Promise<Ended> {
-    const module = fileURLToPath(new URL('../../../consumer/reconcile/main.js', import.meta.url));
-    const env = {
-      PATH: process.env['PATH'],
-      REDIS_URL: testRedis().url,
-      DATABASE_URL: weir.postgres.url,
-      WEIR_NAMESPACE: weir.keys.namespace,
+  const reconcile = (args: string[] = [], environment: Record<string, string> = {}): Promise<Ended> =>
+    runReconcile(args, {
+      ...{ DATABASE_URL: weir.postgres.url, WEIR_NAMESPACE: weir.keys.namespace },
       ...environment,
-    };
-    return new Promise((resolve) => {
-      const child = execFile(process.execPath, [module, ...args], { env }, (_error, out, err) =>
-        resolve({ code: child.exitCode ?? -1, out, err }),
-      );
     });
-  }
 
   it('says that all agree, and exits 0', async () => {
     const { code, out, err } = await reconcile();
-    expect(out).to.match(/^5 windows compared with the raw events in \d+\.\d s\nno drift\n$/);
+    expect(out.replaceAll(/\d+\.\d s/g, '1.0 s').split('\n')).to.deep.equal([
+      '5 windows compared with the raw events in 1.0 s',
+      'no drift',
+      '0 budget windows compared with the ledger in 1.0 s',
+      'no drift of budgets',
+      '',
+    ]);
     expect({ code, err }).to.deep.equal({ code: 0, err: '' });
   });
 
@@ -57,23 +47,23 @@ describe('npm run reconcile', () => {
       new Date(T0 + 30_000),
     ]);
     const { code, out } = await reconcile();
-    expect(out.split('\n').slice(1)).to.deep.equal([
+    expect(out.split('\n').slice(1, 4)).to.deep.equal([
       'DRIFT in 2 window(s):',
       '  acme "c1" 2026-01-15T10:00:30.000Z: no window in Postgres for 1 raw event(s)',
       '  acme "c1" 2026-01-15T10:00:00.000Z tokens: Redis says 21, raw events say 20',
-      '',
     ]);
     expect(code).to.equal(1);
   });
 
   it('prints JSON, of windows since a time', async () => {
     const { code, out } = await reconcile(['--json', '--since', '2026-01-15T10:00:30Z']);
-    const { at, ...result } = JSON.parse(out) as Reconciliation;
+    const { at, budgets, ...result } = JSON.parse(out) as Reconciliation & { budgets: BudgetReconciliation };
     expect(Date.parse(at)).to.be.greaterThan(T0);
     expect(result).to.deep.equal({
       ...{ comparedWindows: 3, pending: 0, leftOut: 0, lagSeconds: 0 },
       ...{ outside: 0, drifted: 0, drift: [] },
     });
+    expect(budgets).to.deep.include({ comparedWindows: 0, drifted: 0, drift: [] });
     expect(code).to.equal(0);
   });
 

@@ -2,17 +2,18 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { AdmissionRequest, AdmitReply, EvaluateReply } from '../../../shared/messages/admissions.js';
 import { admissionKey } from '../../../shared/messages/admissions.js';
+import type { Message } from '../../../shared/messages/message.js';
 import { DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
 import { anything, frugal, type History, unabandoned } from './budget-histories.js';
 import { admissionId } from './budget-messages.js';
-import { type BudgetInput, BudgetPartition } from './budget-partition.js';
+import { BudgetPartition } from './budget-partition.js';
 import { expectConserved, expectedDecision, sumsOf } from './budget-recount.js';
 
-const RUNS = { numRuns: 300 };
+const RUNS = { numRuns: 150 };
 const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 20 });
 
 /** What was decided anew; undefined for a retry and what is no decision. */
-function verdictOf(reply: AdmitReply | EvaluateReply, requests: number) {
+function verdictOf(reply: AdmitReply | EvaluateReply, retries: number) {
   switch (reply.kind) {
     case 'admitted':
       if (!reply.fresh) return undefined;
@@ -24,7 +25,7 @@ function verdictOf(reply: AdmitReply | EvaluateReply, requests: number) {
     case 'unknown_pipeline':
       return { verdict: reply.kind };
     case 'evaluated':
-      if (requests > 0) return undefined;
+      if (retries > 0) return undefined;
       if (reply.tooLarge !== undefined) return { verdict: 'too_large', level: reply.tooLarge.level };
       if (reply.refused !== undefined) return { verdict: 'refused', level: reply.refused.by.level };
       return { verdict: reply.decision, granted: reply.granted };
@@ -33,19 +34,31 @@ function verdictOf(reply: AdmitReply | EvaluateReply, requests: number) {
   }
 }
 
-/** Every input in a step of its own; `see` is told each message's reply and what was before it. */
-function runWatched(
-  { settings, inputs }: History,
-  see: (input: BudgetInput & { kind: 'message' }, replies: unknown[], partition: BudgetPartition) => void,
-): BudgetPartition {
+interface Seen {
+  readonly message: Message;
+  readonly reply: unknown;
+  readonly partition: BudgetPartition;
+  /** Entries of the ledger before it. */
+  readonly ledger: number;
+  /** How many retries it was counted as. */
+  readonly retries: number;
+}
+
+/** Every input in a step of its own; `see` is told what became of each message. */
+function runWatched({ settings, inputs }: History, see: (seen: Seen) => void): BudgetPartition {
   const partition = new BudgetPartition(settings);
   for (const input of inputs) {
-    const effects = partition.effects.length;
-    partition.idle(input.at).run([input]);
-    const replies = partition.effects
-      .slice(effects)
-      .flatMap((effect) => (effect.kind === 'reply' ? [effect.body] : []));
-    if (input.kind === 'message') see(input, replies, partition);
+    partition.idle(input.at);
+    const { length } = partition.effects;
+    const ledger = partition.ledger().length;
+    partition.run([input]);
+    if (input.kind !== 'message') continue;
+    const effects = partition.effects.slice(length);
+    const reply = effects.find((effect) => effect.kind === 'reply')?.body;
+    const retries = effects.filter(
+      (effect) => effect.kind === 'count' && effect.metric === 'admission_retry',
+    ).length;
+    see({ message: input.message, reply, partition, ledger, retries });
   }
   return partition;
 }
@@ -86,18 +99,12 @@ describe('budgets, whatever happens', () => {
   it('decide each request by exactly what is used at the moment it is decided', () => {
     fc.assert(
       fc.property(anything, (history) => {
-        let decided = 0;
-        let ledger = 0;
-        runWatched(history, ({ message }, replies, partition) => {
-          const before = partition.ledger().slice(0, ledger);
-          ledger = partition.ledger().length;
+        runWatched(history, ({ message, reply, partition, ledger, retries }) => {
           if (message.type !== 'admit' && message.type !== 'evaluate') return;
           const request = message.data as AdmissionRequest;
           const tenant = message.tenant!;
-          const reply = replies[0] as AdmitReply | EvaluateReply;
-          const remembered = partition.counts('admission_retry');
-          const verdict = verdictOf(reply, remembered - decided);
-          decided = remembered;
+          const before = partition.ledger().slice(0, ledger);
+          const verdict = verdictOf(reply as AdmitReply | EvaluateReply, retries);
           if (verdict === undefined) return;
           const state = partition.state(tenant);
           const window = state?.window;
@@ -112,7 +119,7 @@ describe('budgets, whatever happens', () => {
   it('never use more than the highest threshold allows, unless something was used that was not granted', () => {
     fc.assert(
       fc.property(frugal, (history) => {
-        runWatched(history, (_input, _replies, partition) => {
+        runWatched(history, ({ partition }) => {
           for (const tenant of ['acme', 'weyland']) {
             const state = partition.state(tenant);
             for (const { name, limit, hard, p2Hard, p0 } of state?.config?.levels ?? []) {
@@ -130,7 +137,7 @@ describe('budgets, whatever happens', () => {
   it('conserve: windows, holds and admissions equal the ledger at every moment, and nothing stays held', () => {
     fc.assert(
       fc.property(anything, (history) => {
-        const partition = runWatched(history, (_input, _replies, now) => expectConserved(now));
+        const partition = runWatched(history, ({ partition: now }) => expectConserved(now));
         partition.idle(partition.now + 100_000_000);
         expectConserved(partition);
         for (const tenant of ['acme', 'weyland']) {
@@ -146,7 +153,7 @@ describe('budgets, whatever happens', () => {
         expect(partition.timers.size).to.equal(0);
         expect(partition.deadLetters).to.deep.equal([]);
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 
@@ -160,7 +167,7 @@ describe('budgets, whatever happens', () => {
         expect(whole.effects).to.deep.equal(one.effects);
         expect(whole.texts()).to.deep.equal(one.texts());
         // What Redis may forget and did not is all that there is more.
-        const { texts } = { texts: other.texts() };
+        const texts = other.texts();
         for (const [name, text] of Object.entries(one.texts())) expect(texts[name]).to.equal(text);
       }),
       RUNS,
