@@ -16,11 +16,10 @@ import {
 } from './budgets/requests.js';
 
 export { admissionsExpireAt, findAdmission } from './budgets/admission-document.js';
-export { type BudgetTimer, parseBudgetTimer } from './budgets/budget-timer.js';
-export type { BudgetContext, BudgetFolded, BudgetNames, BudgetStates } from './budgets/context.js';
-export { type Caps, capsOf, configOf, largestRequest, pathOf, treeOf } from './budgets/levels.js';
+export { parseBudgetTimer } from './budgets/budget-timer.js';
+export type { BudgetContext, BudgetFolded, BudgetStates } from './budgets/context.js';
+export { capsOf, configOf, largestRequest, pathOf, treeOf } from './budgets/levels.js';
 export { pastWindowOf } from './budgets/past-window-of.js';
-export { nextBoundary, windowLength } from './budgets/window.js';
 
 /**
  * Budgets: who may spend what, decided for all levels of a tenant at once. A window's life:

@@ -25,6 +25,8 @@ export function settle(books: Books, { admission: id, actual }: SettleRequest): 
   if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
   if (admission.status === 'settled' && admission.charged === actual) return { kind: 'ended', admission };
   if (admission.status === 'settled' || admission.status === 'cancelled') return { kind: 'over', admission };
+  const more = admission.expiry === 'release' ? actual : Math.max(0, actual - admission.granted);
+  requireRoom(books.present?.window ?? null, admission.path, more);
   const settled =
     admission.status === 'held' ? settleHeld(books, admission, actual) : settleLate(books, admission, actual);
   return settled === undefined ? { kind: 'not_found' } : { kind: 'ended', admission: settled };
@@ -66,8 +68,6 @@ function settleHeld(books: Books, admission: Admission, actual: number): Admissi
   const { granted, ids } = admission;
   const overrun = Math.max(0, actual - granted);
   const window = books.windowOfHeld(admission);
-  requireRoom(window, admission.path, actual);
-  if (overrun > 0) requireRoom(books.present!.window, admission.path, actual);
   window.holds -= 1;
   books.post(window, admission, {
     kind: 'settle',
@@ -86,8 +86,7 @@ function settleHeld(books: Books, admission: Admission, actual: number): Admissi
  * where it was charged. undefined: that window is not kept any more.
  */
 function settleLate(books: Books, admission: Admission, actual: number): Admission | undefined {
-  const { granted, expiry, path } = admission;
-  requireRoom(books.present!.window, path, actual);
+  const { granted, expiry } = admission;
   let overrun = 0;
   if (expiry === 'release') {
     books.post(books.openWindow(), admission, {

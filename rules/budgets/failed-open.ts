@@ -46,7 +46,7 @@ function reconcile(books: Books, { admission: id }: FailedOpen, known: Admission
   const more = status === 'held' && decision === 'ALLOW_DEGRADED' ? estimated - granted : 0;
   // An entry that changes nothing is about the window in which it was told.
   const window = more > 0 ? books.windowOfHeld(known) : books.openWindow();
-  requireRoom(window, path, more);
+  if (more > 0) requireRoom(window, path, more);
   books.post(window, known, { kind: 'fail_open', held: more, settled: 0, tokens: estimated });
   countFailedOpen(books, more);
   books.change(known, { ...known, ids, granted: granted + more, failedOpen: more });

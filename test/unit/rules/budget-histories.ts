@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import type { BudgetSettings } from '../../../shared/budget-settings.js';
 import type { AdmissionRequest } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
-import type { BudgetConfig, LevelConfig } from '../../../shared/state/budget-config.js';
+import { type BudgetConfig, DEFAULT_BUDGETS, type LevelConfig } from '../../../shared/state/budget-config.js';
 import { admissionId, budgetMessage, put } from './budget-messages.js';
 import type { BudgetInput } from './budget-partition.js';
 
@@ -40,14 +40,14 @@ const levels = fc.array(drawnLevel, { minLength: 2, maxLength: NAMES.length }).m
 const config: fc.Arbitrary<BudgetConfig> = fc.record({
   version: fc.constant(0),
   appliedAt: fc.constant(0),
-  windowMs: fc.oneof(fc.constant(null), fc.constantFrom(1000, 7000, 10_000, 60_000)),
+  windowMs: fc.oneof(fc.constant(null), fc.constantFrom(1000, 7000, 60_000)),
   maxRequestShare: fc.integer({ min: 300_000, max: 1_600_000 }),
   degradedDebit: fc.integer({ min: 0, max: 1_000_000 }),
   levels,
 });
 
 const settings: fc.Arbitrary<BudgetSettings> = fc.record({
-  windowMs: fc.constantFrom(1000, 10_000, 30_000),
+  windowMs: fc.constantFrom(2000, 10_000, 30_000),
   holdMs: fc.constantFrom(null, 500, 15_000),
   holdExpiry: fc.constantFrom('release', 'charge'),
   keepMs: fc.constantFrom(1, 5000, 3_600_000),
@@ -56,9 +56,9 @@ const settings: fc.Arbitrary<BudgetSettings> = fc.record({
 
 /** A step of time: often none, sometimes past a hold or a window, rarely past all that is kept. */
 const wait = fc.oneof(
-  { weight: 10, arbitrary: fc.integer({ min: 0, max: 200 }) },
-  { weight: 5, arbitrary: fc.integer({ min: 0, max: 4000 }) },
-  { weight: 2, arbitrary: fc.integer({ min: 0, max: 40_000 }) },
+  { weight: 40, arbitrary: fc.integer({ min: 0, max: 100 }) },
+  { weight: 10, arbitrary: fc.integer({ min: 0, max: 4000 }) },
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 40_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 290_000, max: 4_000_000 }) },
 );
 const tenant = fc.constantFrom('acme', 'acme', 'weyland');
@@ -69,14 +69,12 @@ const drawnRequest = fc.record({
   kind: fc.constantFrom('admit', 'admit', 'admit', 'evaluate'),
   key: fc.nat({ max: 7 }),
   keyed: fc.constantFrom(true, true, false),
-  pipeline: fc.oneof(
-    { weight: 12, arbitrary: fc.constantFrom(...NAMES.slice(1)) },
-    { weight: 1, arbitrary: fc.constantFrom('root', 'nothing') },
-  ),
+  /** Which of the tenant's pipelines; 0: the root, or one that does not exist. */
+  pipeline: fc.nat({ max: 20 }),
   priority: fc.constantFrom('P0', 'P1', 'P1', 'P2'),
   estimated: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 900 })),
   body: fc.constantFrom('one', 'one', 'one', 'two'),
-  holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000)),
+  holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000, 70_000)),
 });
 /** `which` says which of the ids that were made before; `more` is the use beyond the estimate. */
 const drawnEnd = fc.record({
@@ -134,7 +132,8 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
     const evaluated = draw.kind === 'evaluate';
     // Nobody can ask for the same again without a key.
     const key = draw.keyed ? `${evaluated ? 'e' : 'k'}${draw.key}` : `u${made.length}`;
-    const { pipeline, priority, estimated, keyed, body, holdMs } = draw;
+    const { priority, estimated, keyed, body, holdMs } = draw;
+    const pipeline = pipelineOf(configs[draw.tenant === 'acme' ? 0 : 1] ?? DEFAULT_BUDGETS, draw.pipeline);
     const admission = admissionId(key, made.length, where);
     const request = { pipeline, priority, estimated, keyed, body, admission };
     const one = {
@@ -168,7 +167,8 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
       const { request } = requestOf(draw, 'a');
       send(budgetMessage(draw.kind, request, draw.tenant));
     } else {
-      const one = made.at(-1 - (draw.which % Math.max(1, Math.min(made.length, 12))));
+      const recent = made.filter(({ evaluated }) => !evaluated || draw.which % 10 === 0).slice(-8);
+      const one = recent[draw.which % (recent.length || 1)];
       if (one === undefined) continue;
       const { admission, estimated } = one.request;
       if (draw.kind === 'settle') {
@@ -181,6 +181,11 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
     }
   }
   return { settings: start, inputs };
+}
+
+function pipelineOf({ levels: [root, ...pipelines] }: BudgetConfig, drawn: number): string {
+  if (drawn === 0) return pipelines.length % 2 === 0 ? root!.name : 'nothing';
+  return pipelines[drawn % pipelines.length]!.name;
 }
 
 const histories = (...drawn: fc.WeightedArbitrary<Draw>[]): fc.Arbitrary<History> =>

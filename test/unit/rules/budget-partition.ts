@@ -1,6 +1,5 @@
 import { expect } from 'chai';
 import {
-  admissionsExpireAt,
   type BudgetContext,
   type BudgetFolded,
   type BudgetStates,
@@ -15,16 +14,14 @@ import * as names from '../../../shared/keys.js';
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import type { BudgetSnapshot, LedgerEntry } from '../../../shared/messages/budget-emissions.js';
 import type { Message } from '../../../shared/messages/message.js';
-import * as codec from '../../../shared/state/budget-codec.js';
 import type {
   AdmissionDocument,
   BudgetState,
   BudgetsPartition,
   PastWindow,
 } from '../../../shared/state/budget-state.js';
+import { type BudgetDocument, comparable, decode, encode, expiresAt } from './budget-documents.js';
 import { TENANT } from './budget-messages.js';
-
-type BudgetDocument = AdmissionDocument | BudgetState | BudgetsPartition | PastWindow;
 
 export type BudgetInput =
   | { readonly kind: 'message'; readonly at: number; readonly message: Message }
@@ -284,28 +281,4 @@ export class BudgetPartition {
 /** As a sorted set has them: by time, then by id. */
 function isBefore(one: [string, number], other: [string, number]): boolean {
   return one[1] < other[1] || (one[1] === other[1] && one[0] < other[0]);
-}
-
-function expiresAt(name: string, document: BudgetDocument): number | undefined {
-  if (name.startsWith('admission:')) return admissionsExpireAt(document as AdmissionDocument);
-  if (name.startsWith('budget-window:')) return (document as PastWindow).keepUntil ?? undefined;
-  return undefined;
-}
-
-function encode(name: string, document: BudgetDocument): string {
-  if (name === names.PARTITION_DOCUMENT) return codec.encodeBudgetsPartition(document as BudgetsPartition);
-  if (name.startsWith('admission:')) return codec.encodeAdmissions(document as AdmissionDocument);
-  if (name.startsWith('budget-window:')) return codec.encodePastWindow(document as PastWindow);
-  return codec.encodeBudget(document as BudgetState);
-}
-
-function decode(name: string, text: string): BudgetDocument {
-  if (name === names.PARTITION_DOCUMENT) return codec.decodeBudgetsPartition(text);
-  if (name.startsWith('admission:')) return codec.decodeAdmissions(text);
-  return name.startsWith('budget-window:') ? codec.decodePastWindow(text) : codec.decodeBudget(text);
-}
-
-/** Without what only a step knows. */
-function comparable(document: BudgetDocument): unknown {
-  return 'owner' in document ? { ...document, owner: undefined } : document;
 }

@@ -15,7 +15,7 @@ import {
   used,
 } from './budget-asking.js';
 import { budgets, level } from './budget-messages.js';
-import { BudgetPartition } from './budget-partition.js';
+import { BudgetPartition, SETTINGS } from './budget-partition.js';
 
 const END = NOON + 30_000;
 const configured = (of: BudgetPartition) =>
@@ -100,6 +100,16 @@ describe('putting budgets', () => {
     expect(used(to)).to.deep.equal([0, 100]);
     to.idle(NOON + 3_600_000);
     expect(to.state()).to.include({ window: null, lastEnd: NOON + 3_600_000 });
+  });
+
+  it('leaves the open window alone where the length is what it was', () => {
+    const to = partitionWith();
+    granted(to, NOON);
+    to.run([{ kind: 'settings', at: NOON, settings: { ...SETTINGS, windowMs: 7000 } }]);
+    const { length } = to.effects;
+    putBudgets(to, NOON + 1, budgets());
+    expect(to.state()!.window).to.include({ start: NOON, end: END });
+    expect(to.effects.slice(length).map(({ kind }) => kind)).to.deep.equal(['emit', 'reply']);
   });
 
   it('leaves the use of levels that disappear to the window, and what was granted to its path', () => {

@@ -31,26 +31,31 @@ describe('contract: budgets while workers are gone', () => {
     const before = { held: 4 * LOOK.hold + 2 * LOOK.admit, settled: 2 * (LOOK.evaluate + LOOK.settle) };
     await budgets.expectUsed(before);
 
+    const hold = () => budgets.hold(60, { hold_seconds: 3 });
+    const [timely, late] = await Promise.all([hold(), hold()]);
     await Promise.all(fleet.alive.map((worker) => worker.end('SIGKILL')));
-    expect(await budgets.look(holds)).to.deep.equal({
-      open: OPEN_WITHOUT_WORKER,
-      closed: CLOSED_WITHOUT_WORKER,
-    });
+    const [seen, accepted] = await Promise.all([budgets.look(holds), open.settle(timely, 20)]);
+    expect(seen).to.deep.equal({ open: OPEN_WITHOUT_WORKER, closed: CLOSED_WITHOUT_WORKER });
+    expect([accepted.status, accepted.body.status]).to.deep.equal([202, 'accepted']);
     const unkeyed = await closed.admit('llm', 'P1', 7);
     expect([unkeyed.status, unkeyed.body.code, unkeyed.body.retryable]).to.deep.equal([
       503,
       'undecided',
       true,
     ]);
-    expect(await open.used()).to.deep.equal({
-      global: [before.settled, before.held],
-      llm: [before.settled, before.held],
-    });
+    expect((await open.used())['llm']).to.deep.equal([before.settled, before.held + 120]);
+    const { body: held } = await open.admission(late);
+    await until(5000, 'its time is over', () => Date.now() > Date.parse(held.expires_at));
+    expect((await open.admission(late)).body.status).to.equal('held');
 
     await fleet.replaceDead();
     await weir.ready();
+    // In the order of time: one was settled before its time was over, the other never.
+    const statusOf = async (id: string) => (await open.admission(id)).body.status;
+    await until(10_000, 'the other expires', async () => (await statusOf(late)) === 'expired');
+    expect(await statusOf(timely)).to.equal('settled');
     // All of it was in the stream. What nobody can ask for again (7 tokens) was given back.
-    const after = { held: 4 * LOOK.admit, settled: 4 * (LOOK.evaluate + LOOK.settle) };
+    const after = { held: 4 * LOOK.admit, settled: 4 * (LOOK.evaluate + LOOK.settle) + 20 };
     await budgets.expectUsed(after);
     const retry = { request_id: budgets.requestId('closed') };
     const retried = await closed.admit('llm', 'P1', LOOK.admit, retry);
@@ -118,6 +123,32 @@ describe('contract: budgets while workers are gone', () => {
     await budgets.calm();
     expect((await new BudgetCaller(weir.http, mine).used())['ranking']).to.deep.equal([0, 300]);
     expect((await new BudgetCaller(weir.http, other).used())['ranking']).to.deep.equal([0, 300]);
+    await expectNoDrift(weir.environment);
+  });
+
+  it('the backlog is full while nobody works: what callers see, and what is true afterwards', async function () {
+    this.timeout(30_000);
+    await budgets.close();
+    budgets = await BudgetsUnderFault.start({ postgres: true, settings: { BACKLOG_MAX: '20' } });
+    const { weir, closed } = budgets;
+    const worker = await weir.worker();
+    await budgets.begin();
+    const holds = await budgets.holds();
+    await worker.close();
+    const full = '429 backlog_full';
+    const keyed = { request_id: 'kept' };
+    await Promise.all(Array.from({ length: 20 }, () => closed.admit('llm', 'P1', 1, keyed)));
+    const common = { settle: full, cancel: full, put: full, admission: '200', budget: '200' };
+    expect(await budgets.look(holds)).to.deep.equal({
+      open: { ...common, admit: '201 ALLOW backlog_full', evaluate: '200 ALLOW backlog_full' },
+      closed: { ...common, admit: full, evaluate: full },
+    });
+    await weir.worker();
+    await weir.ready();
+    // What was given away is charged beside the backlog; what was refused is nowhere.
+    const held = 4 * LOOK.hold + 1 + LOOK.admit;
+    await budgets.expectUsed({ held, settled: LOOK.evaluate });
+    expect((await closed.admit('llm', 'P1', 1, keyed)).body.attempts).to.equal(21);
     await expectNoDrift(weir.environment);
   });
 });

@@ -1,0 +1,116 @@
+import { stat, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { Keys } from '../../../../shared/keys.js';
+import { expectNoDrift } from '../../../chaos/run-reconcile.js';
+import { RedisServer, until } from '../../../support/redis-server.js';
+import { BudgetCaller } from './budget-caller.js';
+import { BudgetsUnderFault, DECIDED, LOOK, type Seen } from './failures.js';
+
+describe('contract: budgets that Redis has lost', () => {
+  let server: RedisServer;
+  let budgets: BudgetsUnderFault;
+  beforeEach(async () => {
+    server = await RedisServer.start();
+  });
+  afterEach(async () => {
+    await budgets.close();
+    await server.stop();
+  });
+
+  async function start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
+    budgets = await BudgetsUnderFault.start({ redisUrl: server.url, postgres: true, settings });
+    await budgets.weir.worker();
+    await budgets.begin();
+  }
+
+  it('Redis is lost: admissions and what was used are gone, budgets come back from Postgres, the ledger begins anew', async function () {
+    this.timeout(40_000);
+    await start();
+    const { weir, open } = budgets;
+    const other = new BudgetCaller(weir.http, 'other');
+    for (const caller of [open, other])
+      expect((await budgets.put(caller)).body).to.include({ status: 'applied' });
+    const holds = await budgets.holds();
+    const mine = { request_id: 'mine' };
+    const first = await open.admit('llm', 'P1', LOOK.admit, mine);
+    await budgets.expectUsed({ held: 4 * LOOK.hold + LOOK.admit, settled: 0 });
+    const [old] = await budgets.ledgers();
+
+    // Nobody heals while we look: the lock of it seems to be taken.
+    const healing = new Keys(weir.namespace).lock('heal-budgets').lease;
+    await weir.redis.multi().flushall().set(healing, 'somebody:1:else', 'PX', 60_000).exec();
+    await until(10_000, 'somebody decides', async () => {
+      const { context } = await open.evaluate('ranking', 'P1', 1);
+      return context['degraded'] === undefined;
+    });
+    await weir.ready();
+    const forgotten = '404 admission_not_found';
+    const seen: Seen = {
+      ...{ admit: '400 unknown_pipeline', evaluate: '400 unknown_pipeline' },
+      ...{ settle: forgotten, cancel: forgotten, admission: forgotten, budget: '200' },
+    };
+    expect(await budgets.look(holds, 'without PUT')).to.deep.equal({ open: seen, closed: seen });
+    expect((await open.budget()).levels.map(({ name }) => name))
+      .to.include('ranking')
+      .and.not.include('llm');
+    // A change that comes now is one of the defaults, and stays.
+    const stale = await budgets.put(other, { version: 1 });
+    expect(stale.body).to.include({ status: 409, code: 'version_conflict', version: 0 });
+    expect((await budgets.put(other, { reason: 'after the loss' })).body).to.include({ version: 1 });
+
+    await weir.redis.del(healing);
+    await until(15_000, 'the budgets are back', async () => (await versionOf(open)) === 2);
+    expect(await versionOf(other)).to.equal(1);
+    expect(await budgets.look(await budgets.holds())).to.deep.equal({ open: DECIDED, closed: DECIDED });
+    // Who had asked before the loss is admitted once more.
+    const again = await open.admit('llm', 'P1', LOOK.admit, mine);
+    expect([again.status, again.body.admission_id === first.body.admission_id]).to.deep.equal([201, false]);
+    await budgets.calm();
+    const use = { settled: 2 * (LOOK.settle + LOOK.evaluate), held: 3 * LOOK.admit };
+    expect((await open.used())['llm']).to.deep.equal([use.settled, use.held]);
+    await expectNoDrift(weir.environment);
+    const ledgers = await budgets.ledgers();
+    expect([ledgers.length, ledgers[0]]).to.deep.equal([2, old]);
+  });
+
+  it('Redis comes back without its last writes: what was decided in them is asked again, the ledger never had it', async function () {
+    this.timeout(30_000);
+    await start({ ARCHIVE_DELAY_MS: '1500' });
+    const { weir, open, closed } = budgets;
+    const kept = await budgets.hold();
+    const folder = ((await weir.redis.config('GET', 'dir')) as string[])[1]!;
+    const file = join(folder, 'appendonlydir', 'appendonly.aof.1.incr.aof');
+    const { size } = await stat(file);
+    const mine = { request_id: 'mine' };
+    const forgotten = await open.admit('llm', 'P1', LOOK.admit, mine);
+    expect((await open.settle(kept, LOOK.settle)).status).to.equal(200);
+    process.kill(server.pid, 'SIGKILL');
+    await server.down();
+    // As a machine that lost power: the end of the file is not there.
+    await truncate(file, size);
+    await server.up();
+    await weir.ready();
+    await until(10_000, 'its worker has noticed', async () => {
+      const { context } = await closed.evaluate('llm', 'P1', LOOK.evaluate);
+      return context['degraded'] === undefined;
+    });
+
+    const { body: hold } = await open.admission(kept);
+    expect(hold.status).to.equal('held');
+    const gone = await open.admission(forgotten.body.admission_id);
+    expect([gone.status, gone.body.code]).to.deep.equal([404, 'admission_not_found']);
+    const again = await open.admit('llm', 'P1', LOOK.admit, mine);
+    expect([again.status, again.body.attempts]).to.deep.equal([201, 1]);
+    expect((await open.settle(kept, LOOK.settle)).body).to.include({
+      status: 'settled',
+      charged_tokens: LOOK.settle,
+    });
+    await budgets.expectUsed({ held: LOOK.admit, settled: LOOK.settle + LOOK.evaluate });
+    await expectNoDrift(weir.environment);
+  });
+});
+
+async function versionOf(caller: BudgetCaller): Promise<number> {
+  return (await caller.send<{ version: number }>('GET', '/budgets')).body.version;
+}

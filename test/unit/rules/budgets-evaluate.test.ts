@@ -1,0 +1,93 @@
+import { expect } from 'chai';
+import { evaluate, freshId, NOON, partitionWith, used } from './budget-asking.js';
+
+describe('evaluation', () => {
+  it('settles at once', () => {
+    const to = partitionWith();
+    expect(evaluate(to, NOON, { keyed: false })).to.deep.equal({
+      kind: 'evaluated',
+      decision: 'ALLOW',
+      granted: 100,
+      remaining: [
+        ['global', 9400],
+        ['monitoring', 850],
+      ],
+    });
+    expect(used(to, 'global')).to.deep.equal([100, 0]);
+    expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
+    expect(to.ledger()).to.have.lengthOf(1);
+    expect(to.ledger()[0]).to.include({ kind: 'grant', held: 0, settled: 100, tokens: 100 });
+    expect(to.documentNames('admission:')).to.deep.equal([]);
+    expect([...to.timers.keys()]).to.deep.equal(['reset:acme']);
+  });
+
+  it('rejects with the reason, and remembers nothing without a key', () => {
+    const to = partitionWith();
+    evaluate(to, NOON, { estimated: 850, keyed: false });
+    const remaining = [
+      ['global', 8650],
+      ['monitoring', 100],
+    ];
+    expect(evaluate(to, NOON + 1000, { estimated: 101, keyed: false })).to.deep.equal({
+      kind: 'evaluated',
+      decision: 'REJECT',
+      granted: 0,
+      remaining,
+      refused: {
+        by: { level: 'monitoring', available: 100, resetsAt: NOON + 30_000 },
+        retryAfterMs: 29_000,
+        attempts: 1,
+      },
+    });
+    expect(evaluate(to, NOON, { estimated: 951 })).to.deep.equal({
+      kind: 'evaluated',
+      decision: 'REJECT',
+      granted: 0,
+      remaining,
+      tooLarge: { level: 'monitoring', tokensMax: 950 },
+    });
+    expect(evaluate(to, NOON, { pipeline: 'global' })).to.have.property('kind', 'unknown_pipeline');
+    expect(to.documentNames('admission:')).to.deep.equal([]);
+    expect(to.ledger()).to.have.lengthOf(1);
+  });
+
+  it('is remembered with a key: one debit, the same answer, a conflict for another body', () => {
+    const to = partitionWith();
+    const admission = freshId();
+    evaluate(to, NOON, { admission, estimated: 851 });
+    expect(evaluate(to, NOON + 1, { admission, estimated: 851 })).to.deep.include({
+      decision: 'ALLOW_DEGRADED',
+      granted: 426,
+      remaining: [
+        ['global', 9074],
+        ['monitoring', 524],
+      ],
+    });
+    expect(evaluate(to, NOON + 2, { admission, body: 'other' })).to.deep.equal({ kind: 'conflict' });
+    expect(to.ledger()).to.have.lengthOf(1);
+    expect(to.admissions(admission)!.admissions).to.have.lengthOf(1);
+    expect(to.admissions(admission)!.admissions[0]).to.include({
+      status: 'settled',
+      charged: 426,
+      endedAt: NOON,
+      expiresAt: null,
+      attempts: 2,
+      keepUntil: NOON + 3_600_000,
+    });
+  });
+
+  it('remembers a rejection with a key', () => {
+    const to = partitionWith();
+    const admission = freshId();
+    evaluate(to, NOON, { estimated: 950, keyed: false });
+    evaluate(to, NOON, { admission, estimated: 900 });
+    expect(evaluate(to, NOON + 10, { admission, estimated: 900 })).to.deep.include({
+      decision: 'REJECT',
+      refused: {
+        by: { level: 'monitoring', available: 475, resetsAt: NOON + 30_000 },
+        retryAfterMs: 29_990,
+        attempts: 2,
+      },
+    });
+  });
+});
