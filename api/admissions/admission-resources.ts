@@ -96,8 +96,10 @@ interface AskedBody {
   readonly hold_seconds?: number | undefined;
 }
 
+const FLEETING = { keyed: true, fleeting: true } as const;
+
 function askedRequest(
-  { slots, failMode }: AdmissionDependencies,
+  { slots }: AdmissionDependencies,
   req: Request,
   type: AskedType,
   tenant: string,
@@ -109,9 +111,9 @@ function askedRequest(
     ...{ type, tenant, slot: slots.ofTenant(tenant), repeatable: keyed, requestId: req.requestId },
     data: {
       ...{ pipeline, priority, estimated, admission: admissionId(key, 'a'), body },
-      // The workers keep nothing of an evaluate without a key. One that may be answered undecided they must know again,
-      // or it would be charged twice.
-      keyed: keyed || (type === EVALUATE && failMode === 'open'),
+      // The workers keep nothing of what has no key. An evaluate that is answered undecided they must know again, or it
+      // would be charged twice, or for nothing.
+      ...(keyed || type !== EVALUATE ? { keyed } : FLEETING),
       ...(hold_seconds === undefined ? {} : { holdMs: hold_seconds * 1000 }),
     },
   };

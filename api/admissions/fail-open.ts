@@ -115,10 +115,10 @@ export class FailOpen {
 
   /**
    * Nobody hears of a request that was refused undecided: should it be admitted all the same, its tokens are given back.
-   * One with a key is not abandoned: a retry gets it. Neither is one that settles at once: it has no hold.
+   * One with a key is not abandoned: a retry gets it.
    */
-  abandon({ type, tenant, slot, data, repeatable, requestId }: AskedRequest, { appending }: Undecided): void {
-    if (repeatable || type === EVALUATE || appending === undefined || !this.reports.hasRoom) return;
+  abandon({ tenant, slot, data, repeatable, requestId }: AskedRequest, { appending }: Undecided): void {
+    if (repeatable || appending === undefined || !this.reports.hasRoom) return;
     const cancel: CancelRequest = { admission: data.admission, abandoned: true };
     const message: Message<CancelRequest> = {
       ...{ type: CANCEL, tenant, subject: tenant, id: `ab-${data.admission}` },

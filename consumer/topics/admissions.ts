@@ -38,7 +38,7 @@ import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { Document, Facts, FoldResult, Input, Processor, ReadDocument } from '../engine/processor.js';
 
 /** Redis keeps what a fold no longer looks at for this much longer, ms: its clock may be ahead of a partition's. */
-const EXPIRY_SLACK_MS = 60_000;
+const EXPIRY_SLACK_MS = 15_000;
 
 const ADMISSION = admissionDocument('', '').slice(0, -1);
 const WINDOW = budgetWindowDocument('', 0).slice(0, -2);

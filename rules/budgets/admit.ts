@@ -4,6 +4,7 @@ import {
   type AdmitReply,
   admissionKey,
   type EvaluateReply,
+  FLEETING_MS,
   type Refused,
 } from '../../shared/messages/admissions.js';
 import type { Priority } from '../../shared/state/budget-config.js';
@@ -112,7 +113,8 @@ export function newAdmission(
   const { at } = books;
   const { settings } = books.context;
   const held = what.status === 'held';
-  const dedupeUntil = at + settings.dedupeMs;
+  const { fleeting = false } = request;
+  const dedupeUntil = at + (fleeting ? FLEETING_MS : settings.dedupeMs);
   return {
     ids: [request.admission],
     status: what.status,
@@ -134,7 +136,7 @@ export function newAdmission(
     body: request.body,
     attempts: 1,
     dedupeUntil,
-    keepUntil: held ? null : keepUntil(books, dedupeUntil),
+    keepUntil: held ? null : fleeting ? dedupeUntil : keepUntil(books, dedupeUntil),
   };
 }
 
@@ -162,7 +164,7 @@ function decideNew(
     useOf(window, verdict.name).refused += 1;
     books.countDecision(DECIDED.REJECT[priority]);
     const refused = refusedAdmission(books, request, path, refusedBy);
-    if (request.keyed) books.add(refused);
+    if (request.keyed && request.fleeting !== true) books.add(refused);
     return refused;
   }
   const granted = verdict === 'ALLOW' ? estimated : degradedDebit(estimated, books.config.degradedDebit);

@@ -38,6 +38,7 @@ export function cancel(books: Books, { admission: id, abandoned }: CancelRequest
   if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
   const { status, attempts, failedOpen } = admission;
   if (status === 'cancelled') return { kind: 'ended', admission };
+  if (abandoned === true && admission.expiresAt === null) return abandonEvaluation(books, admission);
   // Somebody has heard of it, or it is not open any more.
   const keeps = abandoned === true && (status !== 'held' || attempts > 1 || failedOpen !== null);
   if (status === 'settled' || keeps) return { kind: 'over', admission };
@@ -116,6 +117,17 @@ function cancelHeld(books: Books, admission: Admission): Admission {
   books.cancelHoldTimer(admissionKey(ids[0]!));
   books.count('admission_cancelled');
   return changed(books, admission, ended(books, admission, 'cancelled', 0));
+}
+
+/** Nobody heard that it was granted: in a window that is over nothing more can be decided with what it gives back. */
+function abandonEvaluation(books: Books, admission: Admission): EndReply {
+  const { attempts, failedOpen, granted, window } = admission;
+  const isOpen = books.present?.window?.start === window;
+  if (!isOpen || attempts > 1 || failedOpen !== null) return { kind: 'over', admission };
+  books.post(books.openWindow(), admission, { kind: 'cancel', held: 0, settled: -granted });
+  books.count('admission_cancelled');
+  const after = { ...admission, status: 'cancelled', charged: 0, endedAt: books.at } as const;
+  return { kind: 'ended', admission: changed(books, admission, after) };
 }
 
 /** Undefined: what the expiry charged cannot be given back any more. */

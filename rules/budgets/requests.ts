@@ -24,6 +24,7 @@ export function admissionRequestOf(data: unknown): AdmissionRequest {
   requireCount(fields.estimated, 1, Number.MAX_SAFE_INTEGER, 'estimated');
   requireId(fields.admission);
   if (typeof fields.keyed !== 'boolean') throw new Error('keyed is neither true nor false');
+  if (fields.fleeting !== undefined && fields.fleeting !== true) throw new Error('fleeting is not true');
   requireText(fields.body, 'body');
   if (fields.holdMs !== undefined) requireCount(fields.holdMs, 1, BUDGET_WINDOW_MS_MAX, 'holdMs');
   return data as AdmissionRequest;

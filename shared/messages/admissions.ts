@@ -37,11 +37,18 @@ export interface AdmissionRequest {
    * Its key is random then.
    */
   readonly keyed: boolean;
+  /**
+   * An evaluate that nobody can ask for again is keyed all the same, by chance, but remembered only for FLEETING_MS: for as
+   * long as a `failed_open` or a `cancel` about it may follow.
+   */
+  readonly fleeting?: true;
   /** Hash of everything the body says (16 characters). */
   readonly body: string;
   /** ms; absent: the setting. `admit` only. */
   readonly holdMs?: number;
 }
+
+export const FLEETING_MS = 15_000;
 
 /** Type `settle`. Reply: EndReply. */
 export interface SettleRequest {
@@ -57,8 +64,8 @@ export const ACTUAL_TOKENS_MAX = 1_000_000_000_000;
 export interface CancelRequest {
   readonly admission: string;
   /**
-   * Nobody heard of the admission (the answer came too late, fail closed): it is given back only if it is held and was
-   * asked for once.
+   * Nobody heard of the request (the answer came too late, fail closed): what it was granted is given back, if it was asked
+   * for once and, for an evaluate, its window is still open.
    */
   readonly abandoned?: true;
 }

@@ -94,8 +94,11 @@ describe('api: admissions that nobody decided, once somebody can', () => {
 
   it('closed: what nobody heard of gives its tokens back; a retry gets what it had asked for', async () => {
     weir = await WeirFixture.start({ settings: { ...SETTINGS, FAIL_MODE: 'closed' }, workers: 0 });
-    const refused = await Promise.all([admit(), admit(), admit({ request_id: 'r', estimated_tokens: 200 })]);
-    expect(refused.map(({ status }) => status)).to.deep.equal([503, 503, 503]);
+    const refused = await Promise.all([
+      ...[admit(), admit(), admit({ request_id: 'r', estimated_tokens: 200 })],
+      weir.http.post('/v1/evaluate', ask({ estimated_tokens: 50 })),
+    ]);
+    expect(refused.map(({ status }) => status)).to.deep.equal([503, 503, 503, 503]);
     await worker();
     await expectUsed(weir, { held: 200, settled: 0 });
     const retry = await admit({ request_id: 'r', estimated_tokens: 200 });

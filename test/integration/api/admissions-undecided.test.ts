@@ -53,16 +53,18 @@ describe('api: admissions that no worker decides', () => {
       expect(await metric(api, 'dropped_requests_total{reason="undecided"}')).to.equal(1);
     });
 
-    it('leaves what has a request id to its retry, and evaluate to itself', async () => {
+    it('leaves what has a request id to its retry, and gives up an evaluate', async () => {
       expectUndecided(await admit({ request_id: 'r' }), 'no_worker');
       expectUndecided(await api.post('/v1/evaluate', ask()), 'no_worker');
+      await until(3000, 'it is given up', async () => (await types()).includes('cancel'));
       // Whatever else would be appended is there before this one.
       expectUndecided(await admit({ request_id: 's' }), 'no_worker');
       const messages = await admissionMessages(api);
       expect(messages.map(({ type, data }) => [type, data['keyed']])).to.deep.equal([
         ...[
           ['admit', true],
-          ['evaluate', false],
+          ['evaluate', true],
+          ['cancel', undefined],
           ['admit', true],
         ],
       ]);

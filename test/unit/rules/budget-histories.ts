@@ -132,10 +132,13 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
     const evaluated = draw.kind === 'evaluate';
     // Nobody can ask for the same again without a key.
     const key = draw.keyed ? `${evaluated ? 'e' : 'k'}${draw.key}` : `u${made.length}`;
-    const { priority, estimated, keyed, body, holdMs } = draw;
+    const { priority, estimated, body, holdMs } = draw;
+    // As the API asks: an evaluate without a key is remembered for a moment.
+    const keyed =
+      draw.keyed || !evaluated ? { keyed: draw.keyed } : ({ keyed: true, fleeting: true } as const);
     const pipeline = pipelineOf(configs[draw.tenant === 'acme' ? 0 : 1] ?? DEFAULT_BUDGETS, draw.pipeline);
     const admission = admissionId(key, made.length, where);
-    const request = { pipeline, priority, estimated, keyed, body, admission };
+    const request = { pipeline, priority, estimated, ...keyed, body, admission };
     const one = {
       tenant: draw.tenant,
       evaluated,

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
-import { evaluate, freshId, NOON, partitionWith, used } from './budget-asking.js';
+import { type EndReply, FLEETING_MS } from '../../../shared/messages/admissions.js';
+import { evaluate, failOpen, freshId, NOON, partitionWith, used } from './budget-asking.js';
+import { budgetMessage } from './budget-messages.js';
 
 describe('evaluation', () => {
   it('settles at once', () => {
@@ -74,6 +76,51 @@ describe('evaluation', () => {
       attempts: 2,
       keepUntil: NOON + 3_600_000,
     });
+  });
+
+  it('without a key is remembered for a moment, and no rejection of it is', () => {
+    const to = partitionWith();
+    const admission = freshId();
+    evaluate(to, NOON, { admission, fleeting: true });
+    expect(to.admissions(admission)!.admissions[0]).to.include({
+      status: 'settled',
+      dedupeUntil: NOON + FLEETING_MS,
+      keepUntil: NOON + FLEETING_MS,
+    });
+    evaluate(to, NOON, { estimated: 850, fleeting: true });
+    const refused = freshId();
+    expect(evaluate(to, NOON, { admission: refused, estimated: 426, fleeting: true })).to.include({
+      decision: 'REJECT',
+    });
+    expect(to.admissions(refused)).to.equal(null);
+  });
+
+  it('that nobody heard of is given back, once, while its window is open', () => {
+    const to = partitionWith();
+    const abandon = (at: number, admission: string) =>
+      to.ask<EndReply>(at, budgetMessage('cancel', { admission, abandoned: true }));
+    const admission = freshId();
+    evaluate(to, NOON, { admission, fleeting: true });
+    expect(abandon(NOON + 1, admission).kind).to.equal('ended');
+    expect(used(to, 'global')).to.deep.equal([0, 0]);
+    expect(abandon(NOON + 2, admission).kind).to.equal('ended');
+    expect(used(to, 'monitoring')).to.deep.equal([0, 0]);
+    const late = freshId();
+    evaluate(to, NOON + 29_999, { admission: late, fleeting: true });
+    expect(abandon(NOON + 30_001, late).kind).to.equal('over');
+    const retried = freshId();
+    evaluate(to, NOON + 31_000, { admission: retried });
+    evaluate(to, NOON + 31_000, { admission: retried });
+    expect(abandon(NOON + 31_001, retried).kind).to.equal('over');
+    expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
+  });
+
+  it('without a key that was answered undecided is charged once', () => {
+    const to = partitionWith();
+    const admission = freshId();
+    evaluate(to, NOON, { admission, fleeting: true });
+    failOpen(to, NOON + 1, { admission, settled: true, fleeting: true });
+    expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
   });
 
   it('remembers a rejection with a key', () => {

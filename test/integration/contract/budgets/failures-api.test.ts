@@ -5,7 +5,7 @@ import { HttpClient } from '../../../support/http-client.js';
 import { RedisServer, until } from '../../../support/redis-server.js';
 import type { TestWorker } from '../../../support/workers.js';
 import { BudgetCaller } from './budget-caller.js';
-import { BudgetsUnderFault, LOOK } from './failures.js';
+import { BudgetsUnderFault, DECIDED, LOOK } from './failures.js';
 
 const ALLOWANCE = 250;
 
@@ -82,6 +82,7 @@ describe('contract: an API is killed that owes reports of what it gave away', ()
     }
     expect((await open.admission(hold)).status).to.equal(200);
     await budgets.expectUsed({ held: LOOK.hold + 100 * reported.length, settled: 0 });
+    expect(await budgets.look(await budgets.holds())).to.deep.equal({ open: DECIDED, closed: DECIDED });
     await expectNoDrift(weir.environment);
   });
 

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { Keys } from '../../../../shared/keys.js';
 import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { RedisServer, until } from '../../../support/redis-server.js';
+import type { TestWorker } from '../../../support/workers.js';
 import { BudgetCaller } from './budget-caller.js';
 import { BudgetsUnderFault, DECIDED, LOOK, type Seen } from './failures.js';
 
@@ -18,9 +19,11 @@ describe('contract: budgets that Redis has lost', () => {
     await server.stop();
   });
 
+  let worker: TestWorker;
+
   async function start(settings: Readonly<Record<string, string>> = {}): Promise<void> {
     budgets = await BudgetsUnderFault.start({ redisUrl: server.url, postgres: true, settings });
-    await budgets.weir.worker();
+    worker = await budgets.weir.worker();
     await budgets.begin();
   }
 
@@ -74,6 +77,27 @@ describe('contract: budgets that Redis has lost', () => {
     expect([ledgers.length, ledgers[0]]).to.deep.equal([2, old]);
   });
 
+  it('Redis is lost, and nobody has begun again: what was given then is charged to the root, without budgets', async function () {
+    this.timeout(30_000);
+    await start();
+    const { weir, open } = budgets;
+    const holds = await budgets.holds();
+    await worker.close();
+    await weir.redis.flushall();
+    const common = { settle: '202 accepted', cancel: '202 accepted', budget: '200' };
+    const seen = { ...common, admission: '404 admission_not_found' };
+    expect(await budgets.look(holds, 'without PUT')).to.deep.equal({
+      open: { ...seen, admit: '201 ALLOW no_worker', evaluate: '200 ALLOW no_worker' },
+      closed: { ...seen, admit: '503 undecided', evaluate: '503 undecided' },
+    });
+    expect((await budgets.put(open)).status).to.equal(202);
+    await weir.worker();
+    await weir.ready();
+    await budgets.calm();
+    expect(await open.used()).to.deep.equal({ global: [LOOK.evaluate, LOOK.admit], llm: [0, 0] });
+    await expectNoDrift(weir.environment);
+  });
+
   it('Redis comes back without its last writes: what was decided in them is asked again, the ledger never had it', async function () {
     this.timeout(30_000);
     await start({ ARCHIVE_DELAY_MS: '1500' });
@@ -106,7 +130,8 @@ describe('contract: budgets that Redis has lost', () => {
       status: 'settled',
       charged_tokens: LOOK.settle,
     });
-    await budgets.expectUsed({ held: LOOK.admit, settled: LOOK.settle + LOOK.evaluate });
+    expect(await budgets.look(await budgets.holds())).to.deep.equal({ open: DECIDED, closed: DECIDED });
+    await budgets.expectUsed({ held: 3 * LOOK.admit, settled: 3 * (LOOK.settle + LOOK.evaluate) });
     await expectNoDrift(weir.environment);
   });
 });
