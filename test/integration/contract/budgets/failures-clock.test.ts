@@ -73,7 +73,7 @@ describe('contract: budgets while the clock of Redis jumps', () => {
       ...(i > 0 && { parent: 'global' }),
       limit: 1000,
     }));
-    await budgets.begin({ window_seconds: 2, max_request_share: 1, levels });
+    await budgets.begin({ window_seconds: 1, max_request_share: 1, levels });
     const mine = { request_id: 'mine', hold_seconds: 600 };
     const first = await open.admit('llm', 'P1', 200, mine);
     await budgets.expectLedger({ held: 200, settled: 0 });
@@ -99,9 +99,9 @@ describe('contract: budgets while the clock of Redis jumps', () => {
     const storm = { request_id: 'storm' };
     const refused = await closed.admit('llm', 'P1', 200, storm);
     expect([refused.status, refused.body.code]).to.deep.equal([429, 'budget_exhausted']);
-    expect(Number(refused.headers.get('retry-after'))).to.be.within(1, 2);
+    expect(refused.headers.get('retry-after')).to.equal('1');
     const resetsAt = Date.parse(String(refused.body['resets_at']));
-    expect(resetsAt).to.be.within(to + 1, to + 2000);
+    expect(resetsAt).to.be.within(to + 1, to + 1000);
     // The ledger waits with it.
     expect(await budgets.kinds()).to.deep.equal({ grant: 1 });
     expect(await redisNow(), 'the clock has not caught up yet').to.be.below(to);

@@ -10,7 +10,7 @@ import { BudgetCaller, LONG_WINDOW } from './budget-caller.js';
 export const PARTITIONS = 2;
 
 /** One window for the whole test; short deadlines; the ledger is written at once. */
-export const QUICK_FAULTS = {
+const QUICK_FAULTS = {
   ...LONG_WINDOW,
   PARTITIONS: String(PARTITIONS),
   ADMISSION_DEADLINE_MS: '500',
