@@ -170,9 +170,8 @@ function writeMessages(options: BuildOptions, commands: CommandList): number {
       const slash = effect.to.indexOf('/');
       const replyId = effect.to.slice(slash + 1);
       const body = JSON.stringify(effect.body);
-      // Stored is the truth; published is the hint that it is there.
-      commands.add('SET', keys.reply(replyId), body, 'PX', replyTtlMs);
-      commands.add('PUBLISH', allKeys.replyChannel(effect.to.slice(0, slash)), `${replyId} ${body}`);
+      const channel = allKeys.replyChannel(effect.to.slice(0, slash));
+      commands.add('REPLY', keys.reply(replyId), body, replyTtlMs, channel, replyId);
     }
   }
   joined.flush();

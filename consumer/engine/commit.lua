@@ -5,7 +5,9 @@ commit: makes everything that folding a step changed take effect, or nothing.
   KEYS  1 head   2 lease
   ARGV  1 lease value   2 seq as I know it   3 position   4 inside (entry:messages or empty)   5 at in ms   6 messages folded
         7 cautious until (entry id or empty)   8 id bookkeeping or empty for unchanged
-        9.. commands, each: number of words, then the words. COMPACT <key> rewrites a string without slack.
+        9.. commands, each: number of words, then the words. Two are our own:
+            COMPACT <key>                                       rewrites a string without slack
+            REPLY <key> <body> <ttl ms> <channel> <reply id>    stores a reply, and publishes it for who listens
   reply OK       applied
         ALREADY  this very commit was applied before (its reply was lost); nothing done now
         FENCED   the lease is not mine; nothing done
@@ -42,6 +44,9 @@ while i <= last do
   local n = tonumber(ARGV[i])
   if ARGV[i + 1] == 'COMPACT' then
     redis.call('SET', ARGV[i + 2], redis.call('GET', ARGV[i + 2]))
+  elseif ARGV[i + 1] == 'REPLY' then
+    redis.call('SET', ARGV[i + 2], ARGV[i + 3], 'PX', ARGV[i + 4])
+    redis.call('PUBLISH', ARGV[i + 5], ARGV[i + 6] .. ' ' .. ARGV[i + 3])
   else
     redis.call(unpack(ARGV, i + 1, i + n))
   end

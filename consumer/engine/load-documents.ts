@@ -157,6 +157,6 @@ class Load {
       this.size += text.length;
     }
     this.documents.set(name, document);
-    cache.put(name, document, text?.length ?? 0);
+    if (processor.caches?.(name) !== false) cache.put(name, document, text?.length ?? 0);
   }
 }

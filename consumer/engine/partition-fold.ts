@@ -236,8 +236,11 @@ export class PartitionFold {
     this.committed = commit.position;
     this.ids.mergeStage();
     this.timers.committed(built.earliestTimerMs, outcome.firedTimers.length > 0);
-    for (const [document, value] of outcome.documents)
+    const { processor } = this.options;
+    for (const [document, value] of outcome.documents) {
+      if (processor.caches?.(document) === false) continue;
       this.cache.put(document, value, built.sizes.get(document) ?? 0);
+    }
     this.caution.committed(commit.position);
   }
 

@@ -249,7 +249,8 @@ export class PartitionRunner {
     const untilTimerMs = this.fold.nextTimerMs - drainedAtMs;
     const blockMs = Math.max(1, Math.min(IDLE_MS_MAX, untilTimerMs));
     const started = performance.now();
-    await this.doorbell.wait(this.keys.stream, this.buffer.lastId, blockMs);
+    // What rang is folded at once: asking for it by another fetch would be a round trip more.
+    this.buffer.push(await this.doorbell.wait(this.keys.stream, this.buffer.lastId, blockMs));
     this.engine.metrics.idled(this.name, performance.now() - started);
   }
 

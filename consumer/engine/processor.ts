@@ -61,6 +61,8 @@ export interface Processor {
   encode(name: string, document: Document): string;
   /** Documents held in memory for as long as the partition is owned. */
   readonly pinned: readonly string[];
+  /** False for a document that is rarely needed again: it is not kept in memory. Absent: all are. */
+  caches?(name: string): boolean;
   /** The raw messages are kept elsewhere too: every step hands its verdicts to the outbox. */
   readonly archived?: boolean;
   /** True for a message that must not share a step with others (control messages). */

@@ -9,6 +9,8 @@ import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
 export class BudgetLogSink implements Sink {
   readonly name = 'budget-log';
   readonly topic = 'admissions';
+  /** It has little to say: not after every commit. */
+  readonly delayed = true;
 
   constructor(private readonly log: Logger) {}
 

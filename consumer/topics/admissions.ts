@@ -16,7 +16,13 @@ import {
   budgetWindowDocument,
   PARTITION_DOCUMENT,
 } from '../../shared/keys.js';
-import { admissionKey, BUDGETS_PUT } from '../../shared/messages/admissions.js';
+import {
+  ADMIT,
+  type AdmissionRequest,
+  admissionKey,
+  BUDGETS_PUT,
+  EVALUATE,
+} from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import {
   decodeAdmissions,
@@ -75,10 +81,15 @@ export class Admissions implements Processor {
     return false;
   }
 
+  /** An admission is looked at when it is made and when it ends, seconds later. */
+  caches(name: string): boolean {
+    return !name.startsWith(ADMISSION);
+  }
+
   documents(input: Input): readonly string[] {
     const { tenant, key } = aimOf(input);
     const budget = budgetDocument(tenant);
-    return key === undefined ? [budget] : [budget, admissionDocument(tenant, key)];
+    return key === undefined || isFirst(input) ? [budget] : [budget, admissionDocument(tenant, key)];
   }
 
   follow(input: Input, read: ReadDocument): readonly string[] {
@@ -134,6 +145,14 @@ function writesOf(tenant: string, key: string | undefined, folded: BudgetFolded)
   if (folded.partition !== undefined) writes.push([PARTITION_DOCUMENT, folded.partition]);
   for (const [start, window] of folded.past ?? []) writes.push([budgetWindowDocument(tenant, start), window]);
   return writes;
+}
+
+/** Nobody can have asked with this key before: there is no document to read. */
+function isFirst(input: Input): boolean {
+  if (input.kind !== 'message' || (input.message.type !== ADMIT && input.message.type !== EVALUATE))
+    return false;
+  const { keyed, fleeting } = input.message.data as Partial<AdmissionRequest>;
+  return keyed === false || fleeting === true;
 }
 
 /** @throws for a timer or a message that is none of budgets */
