@@ -9,10 +9,13 @@ import { LockMetrics } from '../shared/lock/lock-metrics.js';
 import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis, whenReady as redisReady } from '../shared/redis/connect.js';
+import type { Topic } from '../shared/topics.js';
 import { windowSettings } from '../shared/window-settings.js';
+import { BudgetMemory } from './budget-memory.js';
 import { type Database, openDatabase, whenReady } from './database.js';
 import type { Archive } from './engine/archive.js';
 import type { Engine } from './engine/engine.js';
+import type { Memory } from './engine/memory.js';
 import type { Sink } from './engine/outbox-drain.js';
 import { ProcessProbe } from './engine/probe.js';
 import { retryWhileAway } from './engine/retry.js';
@@ -124,6 +127,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       'no DATABASE_URL: usage is kept in Redis, up to ARCHIVE_BACKLOG_BYTES_MAX per partition; the ledger of budgets is not kept',
     );
   }
+  const archive = options.archive ?? (database === undefined ? undefined : archiveIn(database));
   const worker = new Worker({
     engine,
     processors: createProcessors({
@@ -134,7 +138,8 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       onTrip: (rule) => metrics.tripped(rule),
     }),
     sinks: options.sinks ?? (database === undefined ? logSinks(log) : sinksInto(database)),
-    archive: options.archive ?? (database === undefined ? undefined : archiveIn(database)),
+    archive,
+    memories: memoriesOf(archive, database),
     partitionsPerTopic: config.PARTITIONS,
     subscriber,
   });
@@ -150,6 +155,24 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
       onceReady(open, new RestrictionHistory(open.pool, log)),
       onceReady(open, new BudgetHistory(open.pool, log)),
     ];
+  }
+
+  function memoriesOf(kept: Archive | undefined, open: Database | undefined): Map<Topic, Memory> {
+    const memories = new Map<Topic, Memory>();
+    if (kept !== undefined) {
+      const recall: Memory['recall'] = async (partition) =>
+        (await kept.remembers(partition)) ? { what: true, isLoss: true } : undefined;
+      memories.set('usage', { recall });
+    }
+    if (open !== undefined) {
+      const budgets = new BudgetMemory(open.pool, config.PARTITIONS, log);
+      const recall: Memory['recall'] = async (partition) => {
+        await whenReady(open);
+        return budgets.recall(partition);
+      };
+      memories.set('admissions', { recall });
+    }
+    return memories;
   }
 
   function archiveIn(open: Database): Archive {

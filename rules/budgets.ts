@@ -16,6 +16,7 @@ import {
 } from './budgets/requests.js';
 
 export { admissionsExpireAt, findAdmission } from './budgets/admission-document.js';
+export { budgetsBornAgain } from './budgets/born-again.js';
 export { parseBudgetTimer } from './budgets/budget-timer.js';
 export type { BudgetContext, BudgetFolded, BudgetStates } from './budgets/context.js';
 export { capsOf, configOf, largestRequest, pathOf, treeOf } from './budgets/levels.js';

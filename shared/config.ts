@@ -32,7 +32,7 @@ export const configSchema = z.object({
     .url({ protocol: /^postgres(ql)?$/ })
     .optional()
     .describe(
-      'Postgres to use, as a role that may create tables and roles. Unset: `npm start` runs a private one; `npm run consumer` keeps everything in Redis up to ARCHIVE_BACKLOG_BYTES_MAX.',
+      'Postgres to use, as a role that may create tables and roles. Unset: `npm start` runs a private one; `npm run consumer` keeps usage in Redis up to ARCHIVE_BACKLOG_BYTES_MAX, and no ledger of budgets.',
     ),
   DATABASE_POOL_MAX: integer(1, 100)
     .default(4)
@@ -82,7 +82,7 @@ export const configSchema = z.object({
   REPLY_DEADLINE_MS: integer(10, 60_000)
     .default(2000)
     .describe(
-      'How long a call that changes users or rules waits for the workers before it answers 202, in ms.',
+      'How long a call that changes users, rules, budgets or an admission waits for the workers before it answers 202, in ms.',
     ),
   REPLY_TTL_SECONDS: integer(1, 86_400)
     .default(15)
@@ -154,7 +154,7 @@ export const configSchema = z.object({
   RECONCILE_INTERVAL_SECONDS: integer(1, 86_400)
     .default(60)
     .describe(
-      'How often one worker proves that hot windows, closed windows and raw events agree, in seconds.',
+      'How often one worker proves that windows and raw events agree, and budgets and their ledger, in seconds.',
     ),
   BUDGET_WINDOW_SECONDS: integer(1, 31 * 86_400)
     .default(30)
@@ -176,7 +176,7 @@ export const configSchema = z.object({
   ADMISSION_DEDUPE_SECONDS: integer(1, 86_400)
     .default(300)
     .describe('Budgets: an identical request is the same admission for this long, in seconds.'),
-  ADMISSION_DEADLINE_MS: integer(10, 60_000)
+  ADMISSION_DEADLINE_MS: integer(10, 10_000)
     .default(250)
     .describe(
       'Budgets: an admission that no worker has decided after this many ms is answered by FAIL_MODE.',

@@ -21,7 +21,7 @@ import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
  * | `ns:{events.3}:outbox`             | stream | what must leave Redis, in commit order |
  * | `ns:{events.3}:sinks`              | hash   | sink name → last outbox entry it has written; for an archive also `<name>.stream` and `<name>.bytes` |
  * | `ns:{events.3}:dead`               | stream | dead letters |
- * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL (the publication is only a hint) |
+ * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL, for who misses its publication |
  * | `ns:{workers}:live`                | zset   | worker id, scored by Redis time of its last heartbeat in ms |
  * | `ns:{meta}:meta`                   | hash   | `partitions`, `windowSeconds`: what this installation was created with |
  * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation, `budgets` and `budgets-state` of that of budgets (JSON) |

@@ -15,6 +15,7 @@ import { FencedError } from './fenced-error.js';
 import { type FetchResult, fetchEntries } from './fetch.js';
 import { housekeep, type PartitionSight, type SinkPosition } from './housekeep.js';
 import { type Lease, releaseLease } from './lease.js';
+import type { Memory } from './memory.js';
 import { OutboxDrain, type Sink } from './outbox-drain.js';
 import { PartitionFold } from './partition-fold.js';
 import type { Processor } from './processor.js';
@@ -75,7 +76,8 @@ export class PartitionRunner {
     private readonly processor: Processor,
     private readonly lease: Lease,
     sinks: readonly Sink[],
-    private readonly archive: Archive | undefined,
+    archive: Archive | undefined,
+    private readonly memory: Memory | undefined,
   ) {
     this.name = partitionName(partition);
     this.keys = engine.keys.partition(partition);
@@ -146,9 +148,9 @@ export class PartitionRunner {
   }
 
   private beginAgain(): Promise<void> {
-    const { engine, partition, keys, lease, processor, archive, log } = this;
+    const { engine, partition, keys, lease, processor, memory, log } = this;
     return retryWhileAway(
-      () => beginAgain({ redis: engine.redis, partition, keys, lease, processor, archive, log }),
+      () => beginAgain({ redis: engine.redis, partition, keys, lease, processor, memory, log }),
       () => !this.stopping && !this.lost,
     );
   }

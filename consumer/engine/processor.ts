@@ -81,8 +81,8 @@ export interface Processor {
    *   letter (a timer's cannot be replayed).
    */
   fold(input: Input, read: ReadDocument, facts: Facts, members: readonly string[], step: object): FoldResult;
-  /** What a partition begins with that Redis has lost and the archive has not. `at`: Redis time, ms. */
-  bornAgain?(at: number): readonly (readonly [name: string, document: Document])[];
+  /** What a partition begins with that Redis does not have but others remember. `at`: Redis time, ms. */
+  bornAgain?(at: number, recalled: unknown): readonly (readonly [name: string, document: Document])[];
   /** Ids of the control messages applied, so that missing ones can be sent again; undefined: none on this topic. */
   appliedControls?(read: ReadDocument): readonly string[];
   /** Asks for the reservations of a whole batch, in order. Idempotent: a crash before the commit asks again. */

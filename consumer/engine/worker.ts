@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { isTransient } from '../../shared/redis/errors.js';
-import { allPartitions, type Partition, partitionName } from '../../shared/topics.js';
+import { allPartitions, type Partition, partitionName, type Topic } from '../../shared/topics.js';
 import type { Archive } from './archive.js';
 import { assignPartitions } from './assign.js';
 import type { Engine } from './engine.js';
@@ -8,6 +8,7 @@ import { FencedError } from './fenced-error.js';
 import { ControlHealer } from './heal-controls.js';
 import { heartbeat, type LiveWorkers } from './heartbeat.js';
 import { acquireLease, releaseLease, renewLease } from './lease.js';
+import type { Memory } from './memory.js';
 import type { Sink } from './outbox-drain.js';
 import { PartitionRunner, type RunEnd } from './partition-runner.js';
 import type { Processor } from './processor.js';
@@ -21,6 +22,8 @@ export interface WorkerOptions {
   readonly sinks: readonly Sink[];
   /** Keeps what archived topics bring; absent: it waits in Redis. */
   readonly archive?: Archive | undefined;
+  /** Who knows of a topic's partitions what Redis may have lost. */
+  readonly memories?: ReadonlyMap<Topic, Memory>;
   readonly partitionsPerTopic: number;
   /** Connection in subscriber mode. */
   readonly subscriber: Redis;
@@ -163,7 +166,7 @@ export class Worker {
 
   /** Tries to own a partition; returns in how many ms to try again (Infinity: no need). */
   private async take(partition: Partition): Promise<number> {
-    const { engine, processors, sinks, archive } = this.options;
+    const { engine, processors, sinks, archive, memories } = this.options;
     const processor = processors.find(({ topic }) => topic === partition.topic);
     if (processor === undefined) throw new Error(`no processor for topic ${partition.topic}`);
     const name = partitionName(partition);
@@ -180,7 +183,8 @@ export class Worker {
       { partition: name, position: lease.head.position, seq: lease.head.seq },
       'partition acquired',
     );
-    const runner = new PartitionRunner(partition, engine, processor, lease, sinks, archive);
+    const memory = memories?.get(partition.topic);
+    const runner = new PartitionRunner(partition, engine, processor, lease, sinks, archive, memory);
     this.runners.set(name, { runner, ended: runner.run().then((end) => this.ended(name, end)) });
     return Infinity;
   }

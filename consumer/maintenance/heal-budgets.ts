@@ -139,7 +139,7 @@ class BudgetHealer {
 }
 
 /** Somebody else may have written it: of whatever shape. */
-function defectsOf(document: BudgetsDocument): readonly BudgetDefect[] {
+export function defectsOf(document: BudgetsDocument): readonly BudgetDefect[] {
   try {
     return budgetDefects(document);
   } catch (error) {

@@ -3,6 +3,7 @@ import {
   type BudgetContext,
   type BudgetFolded,
   type BudgetStates,
+  budgetsBornAgain,
   foldBudgetMessage,
   foldBudgetTimer,
   parseBudgetTimer,
@@ -34,6 +35,7 @@ import {
   encodeBudgetsPartition,
   encodePastWindow,
 } from '../../shared/state/budget-codec.js';
+import type { BudgetConfig } from '../../shared/state/budget-config.js';
 import type {
   AdmissionDocument,
   BudgetState,
@@ -77,6 +79,15 @@ export class Admissions implements Processor {
       : encodeBudget(document as BudgetState);
   }
 
+  bornAgain(at: number, recalled: unknown): readonly (readonly [string, Document])[] {
+    const configs = recalled as readonly (readonly [tenant: string, config: BudgetConfig])[];
+    const { states, partition } = budgetsBornAgain(at, configs);
+    return [
+      [PARTITION_DOCUMENT, partition],
+      ...states.map(([tenant, state]) => [budgetDocument(tenant), state] as const),
+    ];
+  }
+
   foldsAlone(): boolean {
     return false;
   }
@@ -89,7 +100,7 @@ export class Admissions implements Processor {
   documents(input: Input): readonly string[] {
     const { tenant, key } = aimOf(input);
     const budget = budgetDocument(tenant);
-    return key === undefined || isFirst(input) ? [budget] : [budget, admissionDocument(tenant, key)];
+    return key === undefined ? [budget] : [budget, admissionDocument(tenant, key)];
   }
 
   follow(input: Input, read: ReadDocument): readonly string[] {
@@ -145,14 +156,6 @@ function writesOf(tenant: string, key: string | undefined, folded: BudgetFolded)
   if (folded.partition !== undefined) writes.push([PARTITION_DOCUMENT, folded.partition]);
   for (const [start, window] of folded.past ?? []) writes.push([budgetWindowDocument(tenant, start), window]);
   return writes;
-}
-
-/** Nobody can have asked with this key before: there is no document to read. */
-function isFirst(input: Input): boolean {
-  if (input.kind !== 'message' || (input.message.type !== ADMIT && input.message.type !== EVALUATE))
-    return false;
-  const { keyed, fleeting } = input.message.data as Partial<AdmissionRequest>;
-  return keyed === false || fleeting === true;
 }
 
 /** @throws for a timer or a message that is none of budgets */

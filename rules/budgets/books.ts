@@ -16,6 +16,7 @@ import type {
   PastWindow,
 } from '../../shared/state/budget-state.js';
 import { withAdmission, withChanged } from './admission-document.js';
+import { newState } from './born-again.js';
 import type { BudgetContext, BudgetFolded, BudgetStates } from './context.js';
 import { availableAt } from './decide.js';
 import { configOf, type Path, type Tree, treeOf } from './levels.js';
@@ -92,10 +93,7 @@ export class Books {
   draft(): BudgetState {
     const { at, step } = this.context;
     this.changed = true;
-    this.state =
-      this.state === null
-        ? { owner: step, config: null, epoch: at, entries: 0, lastEnd: 0, window: null }
-        : draftOfState(this.state, step);
+    this.state = this.state === null ? newState(at, null, step) : draftOfState(this.state, step);
     return this.state;
   }
 

@@ -48,7 +48,7 @@ export interface AdmissionRequest {
   readonly holdMs?: number;
 }
 
-export const FLEETING_MS = 15_000;
+export const FLEETING_MS = 30_000;
 
 /** Type `settle`. Reply: EndReply. */
 export interface SettleRequest {
