@@ -49,6 +49,8 @@ export interface BuildOptions {
   readonly allKeys: Keys;
   readonly ids: IdStore;
   readonly replyTtlMs: number;
+  /** The partition's time when the step is over, ms. */
+  readonly at: number;
   /** Where the step begins and ends. */
   readonly from: Cursor;
   readonly to: Cursor;
@@ -76,7 +78,7 @@ export function buildCommit(options: BuildOptions): BuiltCommit {
 }
 
 function writeDocuments(
-  { outcome, processor, keys }: BuildOptions,
+  { outcome, processor, keys, at }: BuildOptions,
   commands: CommandList,
 ): ReadonlyMap<string, number> {
   const sizes = new Map<string, number>();
@@ -91,7 +93,8 @@ function writeDocuments(
     sizes.set(name, text.length);
     const expiresAt = processor.expiresAt?.(name, document);
     if (expiresAt === undefined) set.push(keys.doc(name), text);
-    else commands.add('SET', keys.doc(name), text, 'PXAT', expiresAt);
+    // Counted from now, not from `at`: a fold that lags must not lose it before its time comes to that.
+    else commands.add('SET', keys.doc(name), text, 'PX', Math.max(1, expiresAt - at));
   }
   commands.addSplit('MSET', [], set, 2);
   commands.addSplit('UNLINK', [], deleted, 1);

@@ -184,7 +184,7 @@ export class PartitionFold {
         const after = cursorAfter(last);
         const { replyTtlMs } = engine.settings;
         const { ids } = this;
-        const where = { keys, allKeys: engine.keys, from, to: after };
+        const where = { keys, allKeys: engine.keys, from, to: after, at: last.at };
         const built = buildCommit({ outcome, processor, ids, replyTtlMs, ...where });
         return { outcome, built, last, after };
       } catch (error) {

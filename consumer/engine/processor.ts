@@ -72,7 +72,7 @@ export interface Processor {
   documents(input: Input, members: readonly string[]): readonly string[];
   /** Names of more documents, which only those of `documents` tell; `read` has what is committed of them. */
   follow?(input: Input, read: ReadDocument): readonly string[];
-  /** When Redis may forget a document, ms; undefined: never. No fold may depend on it: `at` decides. */
+  /** When Redis may forget a document, ms of the partition's time; undefined: never. No fold may depend on it: `at` decides. */
   expiresAt?(name: string, document: Document): number | undefined;
   /**
    * @param step one object for each time a step is folded. A document that this step has written may be changed in
