@@ -98,6 +98,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     appender: appenderWith(config.BACKLOG_MAX * 2),
     windowMs: config.BUDGET_WINDOW_SECONDS * 1000,
     tokensMax: config.FAIL_OPEN_TOKENS_MAX,
+    dedupeMs: config.ADMISSION_DEDUPE_SECONDS * 1000,
     reportsMax: config.FAIL_OPEN_REPORTS_MAX,
     recordDeadlineMs: config.ADMISSION_DEADLINE_MS,
     holdMs: (config.HOLD_SECONDS === 0 ? config.BUDGET_WINDOW_SECONDS : config.HOLD_SECONDS) * 1000,

@@ -6,6 +6,8 @@ import type { Slot } from './slots.js';
 
 export const REPLY_POLL_INTERVAL_MS = 200;
 export const REPLY_WAITERS_MAX = 10_000;
+/** The reply is looked for once more at this share of the deadline, so that the look is over when the deadline is. */
+const LAST_LOOK = 0.9;
 
 export interface ReplyWaiterOptions {
   /** For reading stored replies. */
@@ -20,8 +22,12 @@ export interface ReplyWaiterOptions {
 }
 
 interface Waiter {
+  readonly id: string;
   readonly slot: Slot;
-  readonly settle: (reply: unknown) => void;
+  readonly resolve: (reply: unknown) => void;
+  timer: NodeJS.Timeout | undefined;
+  /** Ticks of the poll timer, two in each poll interval. */
+  ticks: number;
   reading: boolean;
 }
 
@@ -65,7 +71,7 @@ export class ReplyWaiter {
   stop(): void {
     clearInterval(this.timer);
     this.options.subscriber.off('ready', this.onReady);
-    for (const waiter of [...this.waiters.values()]) waiter.settle(undefined);
+    for (const waiter of [...this.waiters.values()]) this.settle(waiter, undefined);
   }
 
   /** @throws Refusal overloaded when too many wait already */
@@ -75,20 +81,21 @@ export class ReplyWaiter {
       throw new Refusal('overloaded', 'Too many calls wait for the workers already.');
     }
     const id = nanoid();
-    let cancel = (): void => undefined;
+    let waiter!: Waiter;
     const reply = new Promise<unknown>((resolve) => {
-      const settle = (value: unknown): void => {
-        clearTimeout(deadline);
-        this.waiters.delete(id);
-        this.pollWhileNeeded();
-        resolve(value);
-      };
-      const deadline = setTimeout(() => void this.read(id).then(() => settle(undefined)), deadlineMs);
-      this.waiters.set(id, { slot, settle, reading: false });
-      cancel = () => settle(undefined);
+      waiter = { id, slot, resolve, timer: undefined, ticks: 0, reading: false };
     });
-    this.pollWhileNeeded();
+    waiter.timer = setTimeout(() => void this.lookLast(waiter, deadlineMs), deadlineMs * LAST_LOOK);
+    this.waiters.set(id, waiter);
+    this.startPolling();
+    const cancel = (): void => this.settle(waiter, undefined);
     return { address: `${this.apiProcess}/${id}`, reply, cancel };
+  }
+
+  private settle(waiter: Waiter, reply: unknown): void {
+    clearTimeout(waiter.timer);
+    this.waiters.delete(waiter.id);
+    waiter.resolve(reply);
   }
 
   private async subscribe(): Promise<void> {
@@ -97,16 +104,31 @@ export class ReplyWaiter {
     await subscriber.subscribe(keys.replyChannel(this.apiProcess)).catch(() => undefined);
   }
 
-  private pollWhileNeeded(): void {
+  private startPolling(): void {
+    if (this.timer !== undefined) return;
+    const intervalMs = this.options.pollIntervalMs ?? REPLY_POLL_INTERVAL_MS;
+    this.timer = setInterval(() => this.poll(), intervalMs / 2);
+    this.timer.unref();
+  }
+
+  /** Nearly all replies come at once: nobody is looked after who waits for less than half an interval. */
+  private poll(): void {
     if (this.waiters.size === 0) {
       clearInterval(this.timer);
       this.timer = undefined;
-    } else if (this.timer === undefined) {
-      this.timer = setInterval(() => {
-        for (const id of this.waiters.keys()) void this.read(id);
-      }, this.options.pollIntervalMs ?? REPLY_POLL_INTERVAL_MS);
-      this.timer.unref();
     }
+    for (const waiter of this.waiters.values()) {
+      waiter.ticks++;
+      // One read at a time: the next poll comes anyway.
+      if (waiter.ticks % 2 === 0 && !waiter.reading) void this.read(waiter);
+    }
+  }
+
+  /** Also while a read is under way: one connection answers in order, so that one is over before this. */
+  private async lookLast(waiter: Waiter, deadlineMs: number): Promise<void> {
+    waiter.timer = setTimeout(() => this.settle(waiter, undefined), deadlineMs * (1 - LAST_LOOK));
+    await this.read(waiter);
+    this.settle(waiter, undefined);
   }
 
   /** `<reply id> <JSON>` */
@@ -115,20 +137,17 @@ export class ReplyWaiter {
     const waiter = this.waiters.get(payload.slice(0, end));
     if (waiter === undefined) return;
     try {
-      waiter.settle(JSON.parse(payload.slice(end + 1)));
+      this.settle(waiter, JSON.parse(payload.slice(end + 1)));
     } catch {
       // No reply of a worker: polling finds the stored one.
     }
   }
 
-  private async read(id: string): Promise<void> {
-    const waiter = this.waiters.get(id);
-    // One read at a time: the next poll comes anyway.
-    if (waiter === undefined || waiter.reading) return;
+  private async read(waiter: Waiter): Promise<void> {
     waiter.reading = true;
     try {
-      const stored = await this.options.redis.get(waiter.slot.keys.reply(id));
-      if (stored !== null) waiter.settle(JSON.parse(stored));
+      const stored = await this.options.redis.get(waiter.slot.keys.reply(waiter.id));
+      if (stored !== null) this.settle(waiter, JSON.parse(stored));
     } catch {
       // Redis is away, or the reply is not JSON: the deadline decides.
     } finally {

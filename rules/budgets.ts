@@ -16,11 +16,11 @@ import {
 } from './budgets/requests.js';
 
 export { admissionsExpireAt, findAdmission } from './budgets/admission-document.js';
-export { budgetsBornAgain } from './budgets/born-again.js';
+export { budgetExpiresAt, budgetsBornAgain } from './budgets/born-again.js';
 export { parseBudgetTimer } from './budgets/budget-timer.js';
 export type { BudgetContext, BudgetFolded, BudgetStates } from './budgets/context.js';
 export { capsOf, configOf, largestRequest, pathOf, treeOf } from './budgets/levels.js';
-export { pastWindowOf } from './budgets/past-window-of.js';
+export { pastWindowsOf } from './budgets/past-windows-of.js';
 
 /**
  * Budgets: who may spend what, decided for all levels of a tenant at once. A window's life:
@@ -39,6 +39,7 @@ export function foldBudgetMessage(
   context: BudgetContext,
 ): BudgetFolded {
   const books = new Books(states, context, message.reply);
+  books.endWindowDue(context.at);
   const { type, data } = message;
   switch (type) {
     case ADMIT:
@@ -78,13 +79,13 @@ export function foldBudgetTimer(
   const timer = parseBudgetTimer(id);
   const books = new Books(states, context, undefined);
   if (timer.kind === 'hold') {
+    // One that ends at this very moment has its own timer.
+    books.endWindowDue(context.at - 1);
     expire(books, timer.key);
     return books.close();
   }
-  const window = books.present?.window;
-  if (window !== undefined && window !== null) {
-    if (window.end <= context.at) books.endWindow();
-    else books.setResetTimer(window.end);
-  }
+  books.endWindowDue(context.at);
+  const window = books.present?.window ?? null;
+  if (window !== null) books.setResetTimer(window.end);
   return books.close();
 }

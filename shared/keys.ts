@@ -187,6 +187,9 @@ export function hotWindowsIndex(tenant: string, customer: string): string {
 /** The partition's own document: counts and settings that belong to no single subject. */
 export const PARTITION_DOCUMENT = 'partition';
 
+/** Index of the tenants whose budgets were applied on a partition: when, ms (a seed: 0). */
+export const CONFIGURED_INDEX = 'configured';
+
 /** A tenant's budgets: configuration and the open window. */
 export function budgetDocument(tenant: string): string {
   return `budget:${tenant}`;

@@ -27,9 +27,6 @@ export interface Undecided {
   readonly refusal?: Refusal;
 }
 
-/** The reply is looked for once more at this share of the deadline, so that the look is over when the deadline is. */
-const LAST_LOOK = 0.9;
-
 /**
  * Appends a request and waits for the worker's decision, both within one deadline. A store that is known to be away is
  * not asked.
@@ -38,27 +35,13 @@ const LAST_LOOK = 0.9;
 export async function askWorker(dependencies: AskDependencies, slot: Slot, message: Message): Promise<Asked> {
   const { redis, gate, appender, replies, sampler, deadlineMs } = dependencies;
   if (!isStoreThere(redis, gate)) return { kind: 'undecided', reason: 'store_unavailable' };
-  const pending = replies.expect(slot, Math.floor(deadlineMs * LAST_LOOK));
+  const pending = replies.expect(slot, deadlineMs);
   const appending = appender.append(slot.keys, JSON.stringify({ ...message, reply: pending.address }));
   return new Promise((resolve, reject) => {
     let appended = false;
-    const undecided = (asked: Undecided): void => {
-      clearTimeout(deadline);
-      pending.cancel();
-      resolve(asked);
-    };
-    const inTime = (): void => {
-      const reason = appended ? 'no_worker' : 'store_unavailable';
-      undecided({ kind: 'undecided', reason, appending });
-    };
-    const deadline = setTimeout(inTime, deadlineMs);
     void pending.reply.then((reply) => {
-      if (reply === undefined) {
-        if (appended) inTime();
-        return;
-      }
-      clearTimeout(deadline);
-      resolve({ kind: 'decided', reply });
+      if (reply !== undefined) resolve({ kind: 'decided', reply });
+      else resolve({ kind: 'undecided', reason: appended ? 'no_worker' : 'store_unavailable', appending });
     });
     void appending.then((outcome) => {
       if (outcome.kind === 'appended') {
@@ -67,14 +50,11 @@ export async function askWorker(dependencies: AskDependencies, slot: Slot, messa
       }
       const refusal = appendRefusal(outcome, slot, sampler);
       if (outcome.kind === 'unavailable') {
-        undecided({ kind: 'undecided', reason: 'store_unavailable', appending });
+        resolve({ kind: 'undecided', reason: 'store_unavailable', appending });
       } else if (outcome.kind === 'full') {
-        undecided({ kind: 'undecided', reason: 'backlog_full', refusal });
-      } else {
-        clearTimeout(deadline);
-        pending.cancel();
-        reject(refusal);
-      }
+        resolve({ kind: 'undecided', reason: 'backlog_full', refusal });
+      } else reject(refusal);
+      pending.cancel();
     });
   });
 }

@@ -1,3 +1,6 @@
+import { invalid, type Refusal } from '../refusal.js';
+import { childPath } from '../schema-defects.js';
+
 /** An array or object that is being written. */
 interface Open {
   readonly values: readonly unknown[];
@@ -11,6 +14,7 @@ interface Open {
  * escaped where they are not well-formed, so that no two become one when the text is encoded.
  *
  * Not recursive: a body may be nested deeper than any stack.
+ * @throws Refusal invalid_request for a number that may not be the one that was written
  */
 export function canonicalJson(root: unknown): string {
   const opened: Open[] = [];
@@ -21,7 +25,9 @@ export function canonicalJson(root: unknown): string {
       const open = openedOf(value);
       text += open.names === undefined ? '[' : '{';
       opened.push(open);
-    } else text += scalar(value);
+    } else if (typeof value !== 'number') text += JSON.stringify(value);
+    else if (Math.abs(value) <= Number.MAX_SAFE_INTEGER) text += String(value);
+    else throw inexact(opened);
     let open = opened.at(-1);
     while (open !== undefined && open.next === open.values.length) {
       text += open.names === undefined ? ']' : '}';
@@ -42,7 +48,14 @@ function openedOf(value: object): Open {
   return { values: names.map((name) => (value as Record<string, unknown>)[name]), names, next: 0 };
 }
 
-/** 1e400 is read as Infinity, which JSON.stringify would make null. */
-function scalar(value: unknown): string {
-  return typeof value === 'number' ? String(value) : JSON.stringify(value);
+const PATH_PARTS_MAX = 16;
+
+/** Beyond MAX_SAFE_INTEGER two integers may be read as the same number, and 1e400 as Infinity. */
+function inexact(opened: readonly Open[]): Refusal {
+  let path = '';
+  for (const { names, next } of opened.slice(0, PATH_PARTS_MAX)) {
+    path = childPath(path, names === undefined ? String(next - 1) : names[next - 1]!);
+  }
+  if (opened.length > PATH_PARTS_MAX) path += '.…';
+  return invalid(path, `must be sent as a string: a number beyond ±${Number.MAX_SAFE_INTEGER} is not exact`);
 }

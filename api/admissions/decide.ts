@@ -41,7 +41,10 @@ export async function decide(dependencies: DecideDependencies, asked: AskedReque
     ...{ type, tenant, subject: tenant, id: nanoid(), data, request: requestId },
   };
   const answer = await askWorker(dependencies, request.slot, message);
-  if (answer.kind === 'decided') return { ...answer, admission: data.admission };
+  if (answer.kind === 'decided') {
+    if (asked.repeatable) failOpen.decided(tenant, data.admission);
+    return { kind: 'decided', reply: answer.reply, admission: data.admission };
+  }
   const { reason } = answer;
   if (failMode === 'open') {
     const open = await failOpen.give(request, answer);

@@ -49,17 +49,19 @@ async function end(
   type: string,
   data: SettleRequest | CancelRequest,
 ): Promise<void> {
-  const { gate, slots } = dependencies;
+  const { gate, slots, failOpen } = dependencies;
   gate.pass();
+  const slot = slots.ofTenant(tenant);
+  const isUnreported = await failOpen.isUnreported(tenant, slot, id);
   const message: Message = { type, tenant, subject: tenant, id: nanoid(), data, request: req.requestId };
-  const reply = (await sendCommand(dependencies, slots.ofTenant(tenant), message)) as EndReply | undefined;
+  const reply = (await sendCommand(dependencies, slot, message)) as EndReply | undefined;
   if (reply === undefined) return sendJson(req, res, 202, { status: 'accepted', admission_id: id });
+  if (reply.kind === 'not_found') throw unknownAdmission(id, isUnreported);
+  failOpen.decided(tenant, id);
   switch (reply.kind) {
     case 'ended':
       return sendJson(req, res, 200, admissionView(reply.admission, id));
     case 'over':
       throw admissionOver(reply.admission, id);
-    case 'not_found':
-      throw unknownAdmission(id);
   }
 }

@@ -6,6 +6,13 @@ export interface AllowanceBounds {
   readonly tokensMax: number;
   /** Requests of the window whose retries are recognised. */
   readonly rememberedMax: number;
+  /** How long a retry is recognised, ms; no longer than the window in any case. */
+  readonly rememberedMs: number;
+}
+
+interface Remembered<Given> {
+  readonly given: Given;
+  readonly untilMs: number;
 }
 
 /**
@@ -15,28 +22,49 @@ export interface AllowanceBounds {
 export class FailOpenAllowance<Given> {
   private window = Number.NaN;
   private used = 0;
-  private readonly given = new Map<string, Given>();
+  /** The oldest first. */
+  private readonly given = new Map<string, Remembered<Given>>();
 
   constructor(private readonly bounds: AllowanceBounds) {}
 
-  /** What was given in the present window to whoever asks under this name. */
+  /** Nothing is known of anybody. */
+  get isEmpty(): boolean {
+    return this.given.size === 0;
+  }
+
+  /** What was given not long ago, in the present window, to whoever asks under this name. */
   known(nowMs: number, name: string): Given | undefined {
     this.turn(nowMs);
-    return this.given.get(name);
+    const remembered = this.given.get(name);
+    return remembered === undefined || nowMs >= remembered.untilMs ? undefined : remembered.given;
   }
 
   /** Takes tokens from the present window. @returns false: there are not so many, or too many are remembered */
   take(nowMs: number, tokens: number): boolean {
     this.turn(nowMs);
     if (this.used + tokens > this.bounds.tokensMax) return false;
+    this.forgetOver(nowMs);
     if (this.given.size >= this.bounds.rememberedMax) return false;
     this.used += tokens;
     return true;
   }
 
-  /** For the rest of the window. */
-  remember(name: string, given: Given): void {
-    this.given.set(name, given);
+  remember(nowMs: number, name: string, given: Given): void {
+    // What was under this name goes to the end, too.
+    this.given.delete(name);
+    this.given.set(name, { given, untilMs: nowMs + this.bounds.rememberedMs });
+  }
+
+  /** The tokens stay taken. */
+  forget(name: string): void {
+    this.given.delete(name);
+  }
+
+  private forgetOver(nowMs: number): void {
+    for (const [name, { untilMs }] of this.given) {
+      if (nowMs < untilMs) return;
+      this.given.delete(name);
+    }
   }
 
   /** A clock that is set back a little opens no window again; one that is set back further begins anew. */

@@ -28,13 +28,15 @@ export interface Report {
 }
 
 interface Waiting extends Report {
-  readonly tried: () => void;
+  /** Lets its caller go on; undefined: it has. */
+  tried: (() => void) | undefined;
 }
 
 /** Of one partition, in the order in which they were made. */
 interface Queue {
   readonly slot: Slot;
-  readonly reports: Waiting[];
+  /** At most REPORTS_PER_STEP each. */
+  readonly steps: Waiting[][];
   sending: Promise<void> | undefined;
 }
 
@@ -84,10 +86,13 @@ export class FailOpenReports {
     return new Promise((resolve) => {
       let queue = this.queues.get(report.slot.name);
       if (queue === undefined) {
-        queue = { slot: report.slot, reports: [], sending: undefined };
+        queue = { slot: report.slot, steps: [], sending: undefined };
         this.queues.set(report.slot.name, queue);
       }
-      queue.reports.push({ ...report, tried: resolve });
+      const waiting: Waiting = { ...report, tried: resolve };
+      const last = queue.steps.at(-1);
+      if (last === undefined || last.length >= REPORTS_PER_STEP) queue.steps.push([waiting]);
+      else last.push(waiting);
       this.waiting++;
       void this.send(queue);
     });
@@ -98,34 +103,55 @@ export class FailOpenReports {
   }
 
   private send(queue: Queue): Promise<void> {
-    queue.sending ??= this.sendWhilePossible(queue).finally(() => {
-      queue.sending = undefined;
-    });
-    return queue.sending;
+    if (queue.sending !== undefined) return queue.sending;
+    const step = this.nextStep(queue);
+    if (step !== undefined) queue.sending = this.sendWhilePossible(queue, step);
+    return queue.sending ?? Promise.resolve();
   }
 
-  private async sendWhilePossible(queue: Queue): Promise<void> {
-    while (queue.reports.length > 0 && (await this.sendSome(queue)));
-    for (const { tried } of queue.reports) tried();
+  private async sendWhilePossible(queue: Queue, first: Waiting[]): Promise<void> {
+    let step: Waiting[] | undefined = first;
+    while (step !== undefined) step = (await this.sendStep(queue, step)) ? this.nextStep(queue) : undefined;
+    releaseUntried(queue);
+    // At once with the last look for more: what is added from now on is sent anew.
+    queue.sending = undefined;
   }
 
-  /** @returns whether it makes sense to go on */
-  private async sendSome(queue: Queue): Promise<boolean> {
-    const { redis, gate, appender } = this.options;
-    if (!isStoreThere(redis, gate)) return false;
-    const some = queue.reports.slice(0, REPORTS_PER_STEP);
-    await Promise.all(some.map(({ after }) => after));
-    const outcomes = await appender.appendAll(
+  /** Takes what is next out of the queue. @returns undefined: there is nothing, or the store is away */
+  private nextStep(queue: Queue): Waiting[] | undefined {
+    const { redis, gate } = this.options;
+    const step = isStoreThere(redis, gate) ? queue.steps.shift() : undefined;
+    if (step === undefined) releaseUntried(queue);
+    return step;
+  }
+
+  /** @returns whether it makes sense to go on: all are appended */
+  private async sendStep(queue: Queue, step: readonly Waiting[]): Promise<boolean> {
+    await Promise.all(step.map(({ after }) => after));
+    const outcomes = await this.options.appender.appendAll(
       queue.slot.keys,
-      some.map(({ text }) => text),
+      step.map(({ text }) => text),
     );
     const left: Waiting[] = [];
-    some.forEach((report, i) => {
-      if (outcomes[i]!.kind === 'appended') report.tried();
+    step.forEach((report, i) => {
+      if (outcomes[i]!.kind === 'appended') report.tried?.();
       else left.push(report);
     });
-    queue.reports.splice(0, some.length, ...left);
-    this.waiting -= some.length - left.length;
+    this.waiting -= step.length - left.length;
+    if (left.length > 0) queue.steps.unshift(left);
     return left.length === 0;
+  }
+}
+
+/** They go on waiting, but their callers do not. Those that have tried already are the first ones. */
+function releaseUntried({ steps }: Queue): void {
+  for (let place = steps.length - 1; place >= 0; place--) {
+    const step = steps[place]!;
+    for (let i = step.length - 1; i >= 0; i--) {
+      const report = step[i]!;
+      if (report.tried === undefined) return;
+      report.tried();
+      report.tried = undefined;
+    }
   }
 }

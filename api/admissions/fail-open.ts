@@ -1,4 +1,5 @@
 import {
+  ADMIT,
   type AdmissionRequest,
   admissionKey,
   CANCEL,
@@ -14,6 +15,7 @@ import type { AdmissionMetrics } from './admission-metrics.js';
 import type { Undecided } from './ask-worker.js';
 import { FailOpenAllowance } from './fail-open-allowance.js';
 import { FailOpenReports, type ReportOptions } from './fail-open-reports.js';
+import { UnfoldedIds } from './unfolded-ids.js';
 
 export interface FailOpenOptions extends ReportOptions {
   readonly metrics: AdmissionMetrics;
@@ -21,6 +23,8 @@ export interface FailOpenOptions extends ReportOptions {
   readonly windowMs: number;
   /** FAIL_OPEN_TOKENS_MAX: in each window, over all tenants. */
   readonly tokensMax: number;
+  /** ADMISSION_DEDUPE_SECONDS, ms: after it the same request is another one. */
+  readonly dedupeMs: number;
   /** How long an answer waits for its report to be in the stream, ms. */
   readonly recordDeadlineMs: number;
   /** How long an admission is held that does not say it, ms. */
@@ -63,6 +67,7 @@ export type FailOpenAnswer =
  *
  *   undecided ──> allowance ──(used up)──> none
  *                     └──> recorded in the stream, where the store is there; else waiting in memory ──> given
+ *   given ──(the dedupe time, the window's end, a worker's decision)──> forgotten: the next retry is asked anew
  *
  * What is given is bounded by the allowance, per process and window; and by the reports that may wait, for what was
  * given is charged when its report is folded. A process that dies takes the reports that wait with it.
@@ -70,11 +75,16 @@ export type FailOpenAnswer =
 export class FailOpen {
   private readonly reports: FailOpenReports;
   private readonly allowance: FailOpenAllowance<Given>;
+  /** Of those whose id does not say that it was given undecided. */
+  private readonly unfolded: UnfoldedIds;
 
   constructor(private readonly options: FailOpenOptions) {
-    const { windowMs, tokensMax, reportsMax, metrics } = options;
+    const { redis, windowMs, tokensMax, dedupeMs, reportsMax, metrics } = options;
     this.reports = new FailOpenReports(options);
-    this.allowance = new FailOpenAllowance({ windowMs, tokensMax, rememberedMax: reportsMax });
+    this.allowance = new FailOpenAllowance({
+      ...{ windowMs, tokensMax, rememberedMax: reportsMax, rememberedMs: dedupeMs },
+    });
+    this.unfolded = new UnfoldedIds(redis, reportsMax);
     metrics.watchUnreported(() => this.reports.unreported);
   }
 
@@ -87,9 +97,28 @@ export class FailOpen {
     return this.reports.stop();
   }
 
-  /** The id under which this process has admitted the same request in this window, undecided. */
+  /** The id under which this process has admitted the same request not long ago, undecided. */
   idOf(tenant: string, key: string): string | undefined {
+    if (this.allowance.isEmpty) return undefined;
     return this.allowance.known(Date.now(), nameOf(tenant, key))?.admission;
+  }
+
+  /** A worker's word about this admission, or its key: from now on that holds, not what was given here. */
+  decided(tenant: string, admission: string): void {
+    // As nearly always.
+    if (this.allowance.isEmpty && this.unfolded.isEmpty) return;
+    this.allowance.forget(nameOf(tenant, admissionKey(admission)));
+    this.unfolded.delete(nameOf(tenant, admission));
+  }
+
+  /**
+   * Whether this process has given this id undecided and the workers may not know it yet. To be asked before they are.
+   * @throws StoreUnavailable
+   */
+  async isUnreported(tenant: string, slot: Slot, admission: string): Promise<boolean> {
+    const name = nameOf(tenant, admission);
+    if (!this.unfolded.has(name)) return false;
+    return this.reports.unreported > 0 || this.unfolded.mayBeUnfolded(name, slot);
   }
 
   /** Admits a request out of the allowance. Waits for its report where the store is there, but not for long. */
@@ -107,7 +136,7 @@ export class FailOpen {
     if (!this.reports.hasRoom || !this.allowance.take(nowMs, data.estimated)) return { kind: 'none' };
     const given = this.record(request, undecided, nowMs);
     // Before anything is waited for: the next retry must find it.
-    if (name !== undefined) this.allowance.remember(name, given);
+    if (name !== undefined) this.allowance.remember(nowMs, name, given);
     this.options.metrics.countTokens(data.estimated);
     await given.recorded;
     return { kind: 'given', given, fresh: true };
@@ -130,9 +159,14 @@ export class FailOpen {
   private record(request: AskedRequest, { reason, appending }: Undecided, nowMs: number): Given {
     const { type, tenant, slot, data, requestId } = request;
     const { recordDeadlineMs, holdMs } = this.options;
-    const isStoreAway = reason === 'store_unavailable';
-    const admission = isStoreAway ? admissionId(admissionKey(data.admission), 'o') : data.admission;
-    const failedOpen: FailedOpen = { ...data, admission, settled: type === EVALUATE };
+    // What is in the stream keeps the id that it has there.
+    const isSent = reason === 'no_worker';
+    const admission = isSent ? data.admission : admissionId(admissionKey(data.admission), 'o');
+    if (isSent && type === ADMIT) this.unfolded.add(nameOf(tenant, admission));
+    const failedOpen: FailedOpen = {
+      ...{ ...data, admission, settled: type === EVALUATE },
+      ...(isSent || appending === undefined ? {} : { asked: data.admission }),
+    };
     const message: Message<FailedOpen> = {
       ...{ type: FAILED_OPEN, tenant, subject: tenant, id: `fo-${admission}` },
       ...{ data: failedOpen, request: requestId },
@@ -141,7 +175,7 @@ export class FailOpen {
     return {
       ...{ admission, body: data.body, attempts: 1 },
       expiresAt: nowMs + (data.holdMs ?? holdMs),
-      recorded: isStoreAway ? Promise.resolve() : atMost(reported, recordDeadlineMs),
+      recorded: reason === 'store_unavailable' ? Promise.resolve() : atMost(reported, recordDeadlineMs),
     };
   }
 }

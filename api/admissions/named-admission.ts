@@ -18,9 +18,12 @@ export function namedAdmission(req: Request): NamedAdmission {
   return { tenant, id };
 }
 
-/** What was admitted while the store was away may still be on its way into it. */
-export function unknownAdmission(id: string): Refusal {
-  if (id[ADMISSION_KEY_LENGTH] !== 'o') return notFound();
+/**
+ * What was admitted undecided may still be on its way to the workers.
+ * @param isUnreported this process knows that of this one
+ */
+export function unknownAdmission(id: string, isUnreported: boolean): Refusal {
+  if (!isUnreported && id[ADMISSION_KEY_LENGTH] !== 'o') return notFound();
   return new Refusal('undecided', 'The admission was made while nobody could decide; it is not known yet.', {
     members: { retryable: true, reason: 'unreported' },
   });

@@ -4,12 +4,13 @@ import { pathOf, treeOf } from '../../rules/budgets/levels.js';
 import { budgetConfigOf } from '../../shared/budgets/budgets-document.js';
 import { BUDGETS_PUT, type BudgetsPut, type BudgetsPutReply } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
-import type { BudgetConfig, LevelConfig } from '../../shared/state/budget-config.js';
+import { type BudgetConfig, type LevelConfig, WINDOW_LEVELS_MAX } from '../../shared/state/budget-config.js';
 import { unknownPipeline } from '../admissions/admission-answers.js';
 import { requiredId } from '../http/query.js';
 import { sendJson } from '../http/respond.js';
 import type { Handler, Resource } from '../http/routes.js';
-import { Refusal } from '../refusal.js';
+import { invalid, Refusal } from '../refusal.js';
+import { isoTime } from '../restrictions/user-view.js';
 import { sendCommand } from '../send-command.js';
 import { strictQuery } from '../usage/queries/query-parameters.js';
 import { type BudgetDependencies, tenantOf } from './budget-dependencies.js';
@@ -77,7 +78,13 @@ async function putBudgets(dependencies: BudgetDependencies, req: Request, res: R
   if (reply === undefined) return sendJson(req, res, 202, { status: 'accepted' });
   const applied = reply as BudgetsPutReply;
   if (applied.kind === 'version_conflict') throw versionConflict(applied.version);
+  if (applied.kind === 'too_many_levels') throw tooManyLevels(applied.resetsAt);
   sendJson(req, res, 200, { status: 'applied', ...budgetsView(tenant, applied.config) });
+}
+
+function tooManyLevels(resetsAt: number): Refusal {
+  const message = `would be more than ${WINDOW_LEVELS_MAX} in one window, with those that were used in it and removed; the window ends at ${isoTime(resetsAt)}`;
+  return invalid('levels', message);
 }
 
 function versionConflict(version: number): Refusal {

@@ -6,7 +6,7 @@ import type { LevelUse } from '../../shared/state/budget-state.js';
 import { isoTime, isoTimeOrNull } from '../restrictions/user-view.js';
 import type { BudgetNow } from './read-budget.js';
 
-const UNUSED: Readonly<LevelUse> = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0 };
+const UNUSED: Readonly<LevelUse> = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0, limit: null };
 
 /**
  * The answer of `GET /budget`: tokens, whole numbers all of them.

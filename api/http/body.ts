@@ -45,13 +45,14 @@ export class BodyReader {
     return this.read(req, JSON_ONLY, (text) => parseJson(text));
   }
 
-  /** Reads a JSON body where there may be none: undefined then. */
+  /** Reads a JSON body where there may be none: undefined then. Only what is there needs a content type. */
   async readOptionalJson(req: IncomingMessage): Promise<unknown> {
     const { headers } = req;
     if (headers['content-length'] === '0') return undefined;
     if (headers['content-length'] === undefined && headers['transfer-encoding'] === undefined)
       return undefined;
-    return this.readJson(req);
+    // In chunks: whether there is anything shows at the end.
+    return this.read(req, JSON_ONLY, (text) => (text === '' ? undefined : parseJson(text)), true);
   }
 
   /** Reads a body of one of these kinds, without parsing it. @throws Refusal 413, 415, 400 for bad UTF-8; BodyAborted */
@@ -67,10 +68,12 @@ export class BodyReader {
     req: IncomingMessage,
     kinds: readonly BodyKind[],
     convert: (text: string, kind: BodyKind) => T,
+    maybeEmpty = false,
   ): Promise<T> {
     return new Promise((resolve, reject) => {
+      const isUntyped = maybeEmpty && req.headers['content-type'] === undefined;
       // What is thrown here, in the executor, rejects the promise.
-      const kind = kindOf(req, kinds);
+      const kind = isUntyped ? 'json' : kindOf(req, kinds);
       const declared = req.headers['content-length'];
       // Refused before a byte of it is read.
       if (declared !== undefined && Number(declared) > this.limits.bytesMax) throw this.tooLarge();
@@ -99,6 +102,7 @@ export class BodyReader {
         finish();
         try {
           const whole = rest === undefined ? first : Buffer.concat(rest, bytes);
+          if (isUntyped && whole !== undefined) kindOf(req, kinds);
           resolve(convert(whole === undefined ? '' : decodeText(whole), kind));
         } catch (error) {
           reject(error);

@@ -40,6 +40,10 @@ export class Caution {
       log.warn({ takeovers: head.takeovers }, 'owners died here: steps are tried first');
   }
 
+  get isCareful(): boolean {
+    return this.mode !== 'none';
+  }
+
   /** Inputs of the next step. */
   inputsMax(usual: number): number {
     return this.mode === 'alone' ? 1 : usual;

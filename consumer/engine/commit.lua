@@ -5,11 +5,13 @@ commit: makes everything that folding a step changed take effect, or nothing.
   KEYS  1 head   2 lease
   ARGV  1 lease value   2 seq as I know it   3 position   4 inside (entry:messages or empty)   5 at in ms   6 messages folded
         7 cautious until (entry id or empty)   8 id bookkeeping or empty for unchanged
-        9.. commands, each: number of words, then the words. Two are our own:
+        9 number of documents taken for absent, then their keys
+        then commands, each: number of words, then the words. Two are our own:
             COMPACT <key>                                       rewrites a string without slack
             REPLY <key> <body> <ttl ms> <channel> <reply id>    stores a reply, and publishes it for who listens
   reply OK       applied
         ALREADY  this very commit was applied before (its reply was lost); nothing done now
+        PRESENT  a document that was taken for absent is there; nothing done
         FENCED   the lease is not mine; nothing done
         STALE    the head is not where I think; nothing done
         DIRTY    an earlier commit failed half-way; nothing done
@@ -38,8 +40,12 @@ end
 if head[2] == '1' then
   return 'DIRTY'
 end
+local absent = tonumber(ARGV[9])
+if absent > 0 and redis.call('EXISTS', unpack(ARGV, 10, 9 + absent)) > 0 then
+  return 'PRESENT'
+end
 redis.call('HSET', KEYS[1], 'dirty', 1)
-local i, last = 9, #ARGV
+local i, last = 10 + absent, #ARGV
 while i <= last do
   local n = tonumber(ARGV[i])
   if ARGV[i + 1] == 'COMPACT' then

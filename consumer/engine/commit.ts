@@ -44,18 +44,23 @@ export interface Commit {
   readonly cautiousUntil: string;
   /** Empty: unchanged. */
   readonly ids: string;
+  /** Documents (keys) that the fold took for absent. */
+  readonly absent: readonly string[];
   readonly commands: CommandList;
 }
 
-export type CommitResult = 'OK' | 'ALREADY' | 'FENCED' | 'STALE' | 'DIRTY';
+export type CommitResult = 'OK' | 'ALREADY' | 'PRESENT' | 'FENCED' | 'STALE' | 'DIRTY';
 
 /**
  * Sends a commit. When it throws nobody knows whether it was applied: send the same commit again, the answer is
- * then OK or ALREADY.
+ * then OK or ALREADY. PRESENT: nothing was applied, and nothing will be.
  */
 export async function sendCommit(redis: Redis, keys: PartitionKeys, commit: Commit): Promise<CommitResult> {
-  const { lease, seq, position, inside, at, folded, cautiousUntil, ids } = commit;
-  const guards: RedisArgument[] = [lease, seq, position, writeInside(inside), at, folded, cautiousUntil, ids];
+  const { lease, seq, position, inside, at, folded, cautiousUntil, ids, absent } = commit;
+  const guards: RedisArgument[] = [
+    ...[lease, seq, position, writeInside(inside), at, folded, cautiousUntil, ids],
+    ...[absent.length, ...absent],
+  ];
   return (await commitScript.run(
     redis,
     [keys.head, keys.lease],

@@ -16,12 +16,17 @@ const DOCUMENTS_OF_FIRST_READ = 100;
  */
 const STEP_SIZE_MAX = 8 * 1024 * 1024;
 
+/** A larger step reads what it needs: the round trip is shared by many. */
+const ASSUMED_MAX = 256;
+
 export interface LoadedDocuments {
   readonly documents: ReadonlyMap<string, Document | null>;
   /** Inputs whose documents cannot be named or decoded, with the reason. */
   readonly refused: Map<number, string>;
   /** How many of the planned inputs have their documents here: the rest were too much for one step. */
   readonly complete: number;
+  /** Documents that were taken for absent and not read. */
+  readonly assumed: readonly string[];
 }
 
 export interface LoadOptions {
@@ -31,6 +36,8 @@ export interface LoadOptions {
   readonly processor: Processor;
   readonly planned: readonly Planned[];
   readonly members: readonly string[];
+  /** Take for absent what the processor says is fresh, without reading it. */
+  readonly assume: boolean;
 }
 
 /**
@@ -45,7 +52,8 @@ export async function loadDocuments(options: LoadOptions): Promise<LoadedDocumen
   await load.readMissing();
   if (options.processor.follow !== undefined && load.follow(options.processor.follow))
     await load.readMissing();
-  return { documents: load.documents, refused: load.refused, complete: load.complete };
+  const { documents, refused, complete, assumed } = load;
+  return { documents, refused, complete, assumed };
 }
 
 class Load {
@@ -54,6 +62,7 @@ class Load {
   complete: number;
   /** Name → inputs that want it, in the order in which they are wanted. */
   private missing = new Map<string, number[]>();
+  readonly assumed: string[] = [];
   private size = 0;
 
   constructor(private readonly options: LoadOptions) {
@@ -63,6 +72,7 @@ class Load {
   /** Asks every input for its documents and takes from the cache what it has. */
   nameAll(): void {
     const { processor, planned, members } = this.options;
+    const assume = this.options.assume && planned.length <= ASSUMED_MAX;
     for (const name of processor.pinned) this.want(name, -1);
     for (const [index, item] of planned.entries()) {
       if (index > 0 && this.size > STEP_SIZE_MAX) {
@@ -71,6 +81,7 @@ class Load {
       }
       if (item.kind !== 'message' && item.kind !== 'timer') continue;
       try {
+        if (assume) this.assumeAbsent(processor.fresh?.(item));
         for (const name of processor.documents(item, members)) this.want(name, index);
       } catch (error) {
         this.refused.set(index, describeError(error));
@@ -115,6 +126,13 @@ class Load {
     if (tooMuch === undefined) return;
     // Inputs before the first one that lacks a document have all of theirs: names are in the order of the inputs.
     this.complete = Math.min(this.complete, this.missing.get(tooMuch)![0]!);
+  }
+
+  private assumeAbsent(name: string | undefined): void {
+    if (name === undefined || this.documents.has(name) || this.missing.has(name)) return;
+    if (this.options.cache.get(name) !== undefined) return;
+    this.documents.set(name, null);
+    this.assumed.push(name);
   }
 
   private want(name: string, index: number): void {

@@ -31,6 +31,9 @@ export interface PartitionFoldOptions {
 /** Text of the documents that a partition's cache holds at most. */
 const CACHE_SIZE_MAX = 64 * 1024 * 1024;
 
+/** Something that was taken for absent was there: so many steps read what they need. */
+const STEPS_WITHOUT_ASSUMING = 64;
+
 /** A plan with everything that folding it reads. */
 export interface Prepared extends LoadedDocuments {
   readonly planned: readonly Planned[];
@@ -62,6 +65,8 @@ export class PartitionFold {
   private at: number;
   private committed: string;
   private readonly caution: Caution;
+  /** Until then nothing is taken for absent. */
+  private assumeFromSeq = 0;
 
   constructor(private readonly options: PartitionFoldOptions) {
     const { engine, keys, processor, lease, log, name } = options;
@@ -115,29 +120,21 @@ export class PartitionFold {
     const started = performance.now();
     const due = await this.retry(() => this.timers.load(engine.redis, Math.max(this.at, timersUntilMs)));
     this.caution.look(buffer);
-    let prepared = await this.prepare(this.plan(due));
+    const assume = !this.caution.isCareful && this.seq >= this.assumeFromSeq;
+    let prepared = await this.prepare(this.plan(due), assume);
     if (prepared.planned.length === 0) return undefined;
     if (!(await this.caution.mayFold(prepared))) {
       prepared = await this.prepare(this.plan(due));
       await this.caution.mayFold(prepared);
     }
-    const { outcome, built, last, after } = await this.foldPlanned(prepared);
-    const { position, inside } = after;
-    await this.commit(
-      {
-        lease: this.options.lease.value,
-        seq: this.seq,
-        position,
-        inside,
-        at: last.at,
-        folded: outcome.messages,
-        cautiousUntil: this.caution.headValue(position),
-        ids: built.ids,
-        commands: built.commands,
-      },
-      outcome,
-      built,
-    );
+    let folded = await this.foldPlanned(prepared);
+    if (!(await this.commit(folded, prepared.assumed))) {
+      // Retries come in storms.
+      this.assumeFromSeq = this.seq + STEPS_WITHOUT_ASSUMING;
+      folded = await this.foldPlanned(await this.prepare(this.plan(due)));
+      await this.commit(folded, []);
+    }
+    const { outcome, built, after } = folded;
     buffer.advanceTo(after);
     engine.metrics.committed(name, outcome, (performance.now() - started) / 1000);
     return { emitted: built.emitted, deadLetters: outcome.deadLetters.length };
@@ -158,9 +155,9 @@ export class PartitionFold {
   }
 
   /** Loads what a plan needs; a plan that needs too much is cut short. */
-  private async prepare(plan: readonly Planned[]): Promise<Prepared> {
+  private async prepare(plan: readonly Planned[], assume = false): Promise<Prepared> {
     const members = await this.retry(() => this.members(plan));
-    const loaded = await this.retry(() => this.load(plan, members));
+    const loaded = await this.retry(() => this.load(plan, members, assume));
     return { ...loaded, planned: plan.slice(0, loaded.complete), members };
   }
 
@@ -218,8 +215,18 @@ export class PartitionFold {
     return denied;
   }
 
-  private async commit(commit: Commit, outcome: StepOutcome, built: BuiltCommit): Promise<void> {
-    const { engine, keys } = this.options;
+  /** False: a document is there that was taken for absent; nothing was committed. */
+  private async commit(
+    { outcome, built, last, after }: Folded,
+    assumed: readonly string[],
+  ): Promise<boolean> {
+    const { engine, keys, lease } = this.options;
+    const { position, inside } = after;
+    const commit: Commit = {
+      ...{ lease: lease.value, seq: this.seq, position, inside, at: last.at, folded: outcome.messages },
+      ...{ cautiousUntil: this.caution.headValue(position), ids: built.ids, commands: built.commands },
+      absent: assumed.map((name) => keys.doc(name)),
+    };
     let result: CommitResult;
     try {
       // Sent again until the answer is known. Who stops before it is leaves the answer in the head.
@@ -227,6 +234,10 @@ export class PartitionFold {
     } catch (error) {
       this.ids.discardStage();
       throw error;
+    }
+    if (result === 'PRESENT') {
+      this.ids.discardStage();
+      return false;
     }
     if (result === 'FENCED' || result === 'STALE') throw new FencedError(`commit ${result}`);
     if (result === 'DIRTY')
@@ -242,6 +253,7 @@ export class PartitionFold {
       this.cache.put(document, value, built.sizes.get(document) ?? 0);
     }
     this.caution.committed(commit.position);
+    return true;
   }
 
   /** Index members for a step that is a single input with a range. */
@@ -255,9 +267,17 @@ export class PartitionFold {
     return engine.redis.zrange(index, String(range.scoreMin), '+inf', 'BYSCORE', 'LIMIT', 0, range.limit);
   }
 
-  private load(planned: readonly Planned[], members: readonly string[]) {
+  private load(planned: readonly Planned[], members: readonly string[], assume = false) {
     const { engine, keys, processor } = this.options;
-    return loadDocuments({ redis: engine.redis, keys, cache: this.cache, processor, planned, members });
+    return loadDocuments({
+      redis: engine.redis,
+      keys,
+      cache: this.cache,
+      processor,
+      planned,
+      members,
+      assume,
+    });
   }
 
   private readonly readCached: ReadDocument = (name) => this.cache.get(name)?.document ?? null;

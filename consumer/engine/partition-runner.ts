@@ -2,7 +2,6 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ARCHIVE, type PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
-import { NewerDocumentError } from '../../shared/state/state-codec.js';
 import { isArchived, type Partition, partitionName } from '../../shared/topics.js';
 import type { Archive } from './archive.js';
 import { ArchiveDrain } from './archive-drain.js';
@@ -10,7 +9,7 @@ import { beginAgain } from './begin-again.js';
 import { Doorbell } from './doorbell.js';
 import type { Drain } from './drain.js';
 import type { Engine } from './engine.js';
-import { EntryBuffer, NewerEntryError } from './entry-buffer.js';
+import { EntryBuffer } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { type FetchResult, fetchEntries } from './fetch.js';
 import { housekeep, type PartitionSight, type SinkPosition } from './housekeep.js';
@@ -19,7 +18,8 @@ import type { Memory } from './memory.js';
 import { OutboxDrain, type Sink } from './outbox-drain.js';
 import { PartitionFold } from './partition-fold.js';
 import type { Processor } from './processor.js';
-import { GaveUpError, retryWhileAway } from './retry.js';
+import { retryWhileAway } from './retry.js';
+import { endOf, type RunEnd } from './run-end.js';
 
 /** An idle partition asks again after this long even if its doorbell stays silent. */
 const IDLE_MS_MAX = 1000;
@@ -27,17 +27,6 @@ const IDLE_MS_MAX = 1000;
 const DRAIN_STOP_MS = 1000;
 /** How often a partition that must wait (outbox or dead letters full, head dirty) looks again. */
 const WAIT_MS = 250;
-
-/** Why a runner ended; what to do next is its worker's business. */
-export type RunEnd =
-  /** Asked to stop; the lease was released. */
-  | 'released'
-  /** The lease went to somebody else, or the head is not where this owner left it. */
-  | 'lost'
-  /** The partition holds data of a newer version. */
-  | 'newer'
-  /** An error that repeating would not cure. */
-  | 'failed';
 
 /**
  * Owns one partition from lease to release.
@@ -64,6 +53,8 @@ export class PartitionRunner {
   private fetching: Promise<FetchResult | { readonly kind: 'error'; readonly error: unknown }> | undefined;
   /** Redis time of the last fetch if it found nothing, in ms. */
   private drainedAtMs: number | undefined;
+  /** What the buffer holds came by the doorbell. */
+  private hasRung = false;
   private stopping = false;
   private lost = false;
   private restored = false;
@@ -133,7 +124,8 @@ export class PartitionRunner {
       while (!this.stopping && !this.lost) await this.turn();
       end = this.lost ? 'lost' : 'released';
     } catch (error) {
-      end = this.classify(error);
+      end = endOf(error, this.lost, this.log);
+      if (end === 'lost' && error instanceof FencedError) this.engine.metrics.fenced(this.name);
     }
     this.doorbell.close();
     for (const drain of this.drains) drain.stop();
@@ -185,8 +177,7 @@ export class PartitionRunner {
     }
     if (!this.buffer.isEmpty) {
       // The next fetch runs while this step is folded and committed.
-      if (this.fetching === undefined && this.buffer.messages <= this.engine.settings.batchMessagesMax)
-        this.startFetch();
+      if (this.mayHoldMore) this.startFetch();
       await this.step(this.buffer.pending.at(-1)!.atMs);
     } else if (this.drainedAtMs !== undefined && !(await this.step(this.drainedAtMs))) {
       await this.idle(this.drainedAtMs);
@@ -207,6 +198,12 @@ export class PartitionRunner {
       };
     }
     return true;
+  }
+
+  /** Whether to fetch ahead while a step is folded. */
+  private get mayHoldMore(): boolean {
+    const { batchMessagesMax } = this.engine.settings;
+    return this.fetching === undefined && !this.hasRung && this.buffer.messages <= batchMessagesMax;
   }
 
   private startFetch(): void {
@@ -242,6 +239,7 @@ export class PartitionRunner {
       return this.absorbFetch();
     }
     this.buffer.push(result.entries);
+    this.hasRung = false;
     this.drainedAtMs = result.entries.length === 0 ? result.redisTimeMs : undefined;
   }
 
@@ -251,7 +249,9 @@ export class PartitionRunner {
     const untilTimerMs = this.fold.nextTimerMs - drainedAtMs;
     const blockMs = Math.max(1, Math.min(IDLE_MS_MAX, untilTimerMs));
     const started = performance.now();
-    // What rang is folded at once: asking for it by another fetch would be a round trip more.
+    // What rang is folded at once: asking for it by another fetch would be a round trip more. Nothing lay behind it then:
+    // what comes while it is folded is fetched after.
+    this.hasRung = true;
     this.buffer.push(await this.doorbell.wait(this.keys.stream, this.buffer.lastId, blockMs));
     this.engine.metrics.idled(this.name, performance.now() - started);
   }
@@ -275,20 +275,5 @@ export class PartitionRunner {
     if (reason === '') return false;
     await new Promise((resolve) => setTimeout(resolve, WAIT_MS));
     return true;
-  }
-
-  private classify(error: unknown): RunEnd {
-    if (error instanceof FencedError) {
-      this.log.warn({ reason: error.message }, 'lease lost');
-      this.engine.metrics.fenced(this.name);
-      return 'lost';
-    }
-    if (error instanceof GaveUpError) return this.lost ? 'lost' : 'released';
-    if (error instanceof NewerEntryError || error instanceof NewerDocumentError) {
-      this.log.error({ err: error }, 'partition given to a newer worker');
-      return 'newer';
-    }
-    this.log.error({ err: error }, 'partition failed');
-    return 'failed';
   }
 }

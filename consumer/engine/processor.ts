@@ -70,6 +70,11 @@ export interface Processor {
   range?(input: Input, read: ReadDocument): IndexRange | undefined;
   /** Names of the documents this input reads or writes; `members` is what `range` brought. */
   documents(input: Input, members: readonly string[]): readonly string[];
+  /**
+   * One of `documents` that most likely does not exist yet. A small step does not read it: the commit makes sure that it
+   * is not there, and where it is the step is folded again with what was read.
+   */
+  fresh?(input: Input): string | undefined;
   /** Names of more documents, which only those of `documents` tell; `read` has what is committed of them. */
   follow?(input: Input, read: ReadDocument): readonly string[];
   /** When Redis may forget a document, ms of the partition's time; undefined: never. No fold may depend on it: `at` decides. */

@@ -10,8 +10,9 @@ import { heartbeat, type LiveWorkers } from './heartbeat.js';
 import { acquireLease, releaseLease, renewLease } from './lease.js';
 import type { Memory } from './memory.js';
 import type { Sink } from './outbox-drain.js';
-import { PartitionRunner, type RunEnd } from './partition-runner.js';
+import { PartitionRunner } from './partition-runner.js';
 import type { Processor } from './processor.js';
+import type { RunEnd } from './run-end.js';
 
 /** How long a partition that cannot be worked on here is left alone, by why the last run of it ended. */
 const PAUSE_MS: Record<RunEnd, number> = { released: 0, lost: 0, newer: 10_000, failed: 5000 };

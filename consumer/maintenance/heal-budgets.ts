@@ -3,15 +3,15 @@ import type pg from 'pg';
 import { append, UNBOUNDED } from '../../shared/append/append.js';
 import { type BudgetDefect, budgetDefects } from '../../shared/budgets/budget-defects.js';
 import { type BudgetsDocument, budgetConfigOf } from '../../shared/budgets/budgets-document.js';
-import { type Keys, PARTITION_DOCUMENT } from '../../shared/keys.js';
+import { CONFIGURED_INDEX, type Keys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { BUDGETS_PUT, type BudgetsPut } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
-import { decodeBudgetsPartition } from '../../shared/state/budget-codec.js';
 import { partitionOf } from '../../shared/topics.js';
+import { groupBy } from '../reconcile/budgets/budget-window-key.js';
 import { withClient } from './abortable-client.js';
 import type { FleetTask } from './fleet-schedule.js';
-import { budgetsOf, newestBudgets, type StoredBudgets } from './newest-budgets.js';
+import { budgetsOf, type NewestBudgets, newestBudgets, type StoredBudgets } from './newest-budgets.js';
 
 const INTERVAL_MS = 5000;
 /** The others wait for the next run. */
@@ -27,9 +27,8 @@ export interface HealBudgetsOptions {
   readonly partitions: number;
 }
 
-/** What a partition knows of budgets. */
-interface Known {
-  readonly configured: ReadonlyMap<string, number>;
+/** How far a partition is. */
+interface Progress {
   /** Messages ever appended, and ever dealt with. */
   readonly appended: number;
   readonly folded: number;
@@ -37,7 +36,7 @@ interface Known {
 
 /**
  * Brings budgets from Postgres to Redis: what a migration has seeded, and what a Redis that was lost has forgotten. The
- * newest version of each tenant is compared with what its partition has applied, and appended to its stream where that
+ * newest version of each tenant is compared with what its partition has applied (an index), and appended to its stream where that
  * is older or nothing; the fold applies it only if it is newer, so that a change made meanwhile stays.
  */
 export function healBudgets(options: HealBudgetsOptions): FleetTask {
@@ -55,14 +54,14 @@ class BudgetHealer {
 
   /** @returns undefined when nothing was to be done */
   async run(signal: AbortSignal): Promise<{ readonly restored: number } | undefined> {
-    const known = await this.readKnown();
+    // Before the index: what was dealt with by then is in it.
+    const progress = await this.readProgress();
     const restored = await withClient(this.options.pool, signal, async (client) => {
       const missing: StoredBudgets[] = [];
       for await (const some of newestBudgets(client)) {
+        const applied = await this.readApplied(some);
         for (const { tenant, appliedAt } of some) {
-          const partition = known[this.partitionOf(tenant)]!;
-          if ((partition.configured.get(tenant) ?? -1) >= appliedAt || this.isAwaited(tenant, partition))
-            continue;
+          if ((applied.get(tenant) ?? -1) >= appliedAt || this.isAwaited(tenant, progress)) continue;
           const budgets = await budgetsOf(client, tenant);
           if (budgets !== undefined && this.isRight(budgets)) missing.push(budgets);
           if (missing.length === RESTORED_PER_RUN_MAX) return missing;
@@ -88,18 +87,29 @@ class BudgetHealer {
     return this.options.keys.partition({ topic: 'admissions', index: partition });
   }
 
-  private readKnown(): Promise<readonly Known[]> {
+  /** When the budgets of these tenants were applied, ms; of those that have none there is nothing. */
+  private async readApplied(some: readonly NewestBudgets[]): Promise<ReadonlyMap<string, number>> {
+    const applied = new Map<string, number>();
+    const read = async ([partition, tenants]: [number, string[]]): Promise<void> => {
+      const key = this.keysOf(partition).index(CONFIGURED_INDEX);
+      const scores = await this.options.redis.zmscore(key, ...tenants);
+      for (const [n, tenant] of tenants.entries()) {
+        const score = scores[n] ?? null;
+        if (score !== null) applied.set(tenant, Number(score));
+      }
+    };
+    const tenants = some.map(({ tenant }) => tenant);
+    await Promise.all([...groupBy(tenants, (tenant) => this.partitionOf(tenant))].map(read));
+    return applied;
+  }
+
+  private readProgress(): Promise<readonly Progress[]> {
     const { redis, partitions } = this.options;
     return Promise.all(
       Array.from({ length: partitions }, async (_, index) => {
         const keys = this.keysOf(index);
-        const [appended, folded, document] = await Promise.all([
-          this.appended(index),
-          redis.hget(keys.head, 'folded'),
-          redis.get(keys.doc(PARTITION_DOCUMENT)),
-        ]);
-        const configured = document === null ? new Map() : decodeBudgetsPartition(document).configured;
-        return { configured, appended, folded: Number(folded ?? 0) };
+        const [appended, folded] = await Promise.all([this.appended(index), redis.hget(keys.head, 'folded')]);
+        return { appended, folded: Number(folded ?? 0) };
       }),
     );
   }
@@ -109,8 +119,10 @@ class BudgetHealer {
   }
 
   /** What was sent may still wait in the stream, unless Redis has lost it: then fewer were appended than were then. */
-  private isAwaited(tenant: string, { appended, folded }: Known): boolean {
-    const sentUpTo = this.sentUpTo.get(this.partitionOf(tenant)) ?? 0;
+  private isAwaited(tenant: string, progress: readonly Progress[]): boolean {
+    const partition = this.partitionOf(tenant);
+    const { appended, folded } = progress[partition]!;
+    const sentUpTo = this.sentUpTo.get(partition) ?? 0;
     return folded < sentUpTo && sentUpTo <= appended;
   }
 

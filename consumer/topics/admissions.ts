@@ -3,11 +3,12 @@ import {
   type BudgetContext,
   type BudgetFolded,
   type BudgetStates,
+  budgetExpiresAt,
   budgetsBornAgain,
   foldBudgetMessage,
   foldBudgetTimer,
   parseBudgetTimer,
-  pastWindowOf,
+  pastWindowsOf,
 } from '../../rules/budgets.js';
 import type { BudgetSettings } from '../../shared/budget-settings.js';
 import {
@@ -15,7 +16,7 @@ import {
   budgetDocument,
   budgetResetTimer,
   budgetWindowDocument,
-  PARTITION_DOCUMENT,
+  CONFIGURED_INDEX,
 } from '../../shared/keys.js';
 import {
   ADMIT,
@@ -28,20 +29,13 @@ import type { Message } from '../../shared/messages/message.js';
 import {
   decodeAdmissions,
   decodeBudget,
-  decodeBudgetsPartition,
   decodePastWindow,
   encodeAdmissions,
   encodeBudget,
-  encodeBudgetsPartition,
   encodePastWindow,
 } from '../../shared/state/budget-codec.js';
 import type { BudgetConfig } from '../../shared/state/budget-config.js';
-import type {
-  AdmissionDocument,
-  BudgetState,
-  BudgetsPartition,
-  PastWindow,
-} from '../../shared/state/budget-state.js';
+import type { AdmissionDocument, BudgetState, PastWindow } from '../../shared/state/budget-state.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { Document, Facts, FoldResult, Input, Processor, ReadDocument } from '../engine/processor.js';
 
@@ -61,18 +55,16 @@ interface Aim {
 /** Plugs budgets (rules/budgets) into the engine: the topic `admissions`. */
 export class Admissions implements Processor {
   readonly topic = 'admissions';
-  readonly pinned = [PARTITION_DOCUMENT];
+  readonly pinned = [];
 
   constructor(private readonly settings: BudgetSettings) {}
 
   decode(name: string, text: string): Document {
-    if (name === PARTITION_DOCUMENT) return decodeBudgetsPartition(text);
     if (name.startsWith(ADMISSION)) return decodeAdmissions(text);
     return name.startsWith(WINDOW) ? decodePastWindow(text) : decodeBudget(text);
   }
 
   encode(name: string, document: Document): string {
-    if (name === PARTITION_DOCUMENT) return encodeBudgetsPartition(document as BudgetsPartition);
     if (name.startsWith(ADMISSION)) return encodeAdmissions(document as AdmissionDocument);
     return name.startsWith(WINDOW)
       ? encodePastWindow(document as PastWindow)
@@ -81,11 +73,7 @@ export class Admissions implements Processor {
 
   bornAgain(at: number, recalled: unknown): readonly (readonly [string, Document])[] {
     const configs = recalled as readonly (readonly [tenant: string, config: BudgetConfig])[];
-    const { states, partition } = budgetsBornAgain(at, configs);
-    return [
-      [PARTITION_DOCUMENT, partition],
-      ...states.map(([tenant, state]) => [budgetDocument(tenant), state] as const),
-    ];
+    return budgetsBornAgain(at, configs).map(([tenant, state]) => [budgetDocument(tenant), state]);
   }
 
   foldsAlone(): boolean {
@@ -103,11 +91,19 @@ export class Admissions implements Processor {
     return key === undefined ? [budget] : [budget, admissionDocument(tenant, key)];
   }
 
+  /** A key is usually new. */
+  fresh(input: Input): string | undefined {
+    if (input.kind !== 'message' || (input.message.type !== ADMIT && input.message.type !== EVALUATE))
+      return undefined;
+    const { tenant, key } = aimOf(input);
+    return key === undefined ? undefined : admissionDocument(tenant, key);
+  }
+
   follow(input: Input, read: ReadDocument): readonly string[] {
     const { tenant, key } = aimOf(input);
     const what = input.kind === 'message' ? { message: input.message } : { timer: input.timer.id };
-    const start = pastWindowOf(what, statesOf(tenant, key, read));
-    return start === undefined ? [] : [budgetWindowDocument(tenant, start)];
+    const starts = pastWindowsOf(what, statesOf(tenant, key, read));
+    return starts.map((start) => budgetWindowDocument(tenant, start));
   }
 
   expiresAt(name: string, document: Document): number | undefined {
@@ -115,7 +111,7 @@ export class Admissions implements Processor {
       ? admissionsExpireAt(document as AdmissionDocument)
       : name.startsWith(WINDOW)
         ? (document as PastWindow).keepUntil
-        : undefined;
+        : budgetExpiresAt(document as BudgetState);
     return until === undefined || until === null ? undefined : until + EXPIRY_SLACK_MS;
   }
 
@@ -137,13 +133,12 @@ export class Admissions implements Processor {
   }
 }
 
-const NAMES = { admissionDocument, budgetResetTimer };
+const NAMES = { admissionDocument, budgetResetTimer, configuredIndex: CONFIGURED_INDEX };
 
 function statesOf(tenant: string, key: string | undefined, read: ReadDocument): BudgetStates {
   return {
     state: read(budgetDocument(tenant)) as BudgetState | null,
     admissions: key === undefined ? null : (read(admissionDocument(tenant, key)) as AdmissionDocument | null),
-    partition: read(PARTITION_DOCUMENT) as BudgetsPartition | null,
     past: (start) => read(budgetWindowDocument(tenant, start)) as PastWindow | null,
   };
 }
@@ -153,7 +148,6 @@ function writesOf(tenant: string, key: string | undefined, folded: BudgetFolded)
   if (folded.state !== undefined) writes.push([budgetDocument(tenant), folded.state]);
   if (folded.admissions !== undefined && key !== undefined)
     writes.push([admissionDocument(tenant, key), folded.admissions]);
-  if (folded.partition !== undefined) writes.push([PARTITION_DOCUMENT, folded.partition]);
   for (const [start, window] of folded.past ?? []) writes.push([budgetWindowDocument(tenant, start), window]);
   return writes;
 }

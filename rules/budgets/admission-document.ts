@@ -26,22 +26,6 @@ export function admissionsExpireAt({ admissions }: AdmissionDocument): number | 
   return latest;
 }
 
-/**
- * The admission that a request is a retry of: the newest with its key, for some time, or while it is held; or the one
- * that has its very id, for as long as it is known.
- */
-export function sameRequest(
-  document: AdmissionDocument | null,
-  id: string,
-  at: number,
-): Admission | undefined {
-  if (document === null) return undefined;
-  const newest = document.admissions.at(-1);
-  const retried =
-    newest !== undefined && !isForgotten(newest, at) && (newest.status === 'held' || at < newest.dedupeUntil);
-  return retried ? newest : findAdmission(document, id, at);
-}
-
 /** The document with one more; without what is forgotten by then, or no longer fits. */
 export function withAdmission(
   document: AdmissionDocument | null,
@@ -49,9 +33,19 @@ export function withAdmission(
   at: number,
 ): AdmissionDocument {
   if (document === null) return { admissions: [admission] };
-  const kept = document.admissions.filter((each) => !isForgotten(each, at));
   // Only the newest can be held: another one is not appended while it is.
-  return { admissions: [...kept.slice(-(ADMISSIONS_MAX - 1)), admission] };
+  return { admissions: [...kept(document.admissions, at).slice(-(ADMISSIONS_MAX - 1)), admission] };
+}
+
+/** The document with one more that has ended, before the newest: that may be held. */
+export function withOther(
+  { admissions }: AdmissionDocument,
+  ended: Admission,
+  at: number,
+): AdmissionDocument {
+  const newest = admissions.at(-1)!;
+  const older = kept(admissions.slice(0, -1), at);
+  return { admissions: [...older.slice(-(ADMISSIONS_MAX - 2)), ended, newest] };
 }
 
 /** The document with `after` in the place of `before`. */
@@ -71,6 +65,11 @@ export function withAlias(ids: readonly string[], id: string): readonly string[]
   return own === undefined ? [id] : [own, ...aliases.slice(-(IDS_MAX - 2)), id];
 }
 
-function isForgotten({ keepUntil }: Admission, at: number): boolean {
+/** A refusal is of no use any more once another admission came after it. */
+function kept(admissions: readonly Admission[], at: number): Admission[] {
+  return admissions.filter((each) => !isForgotten(each, at) && each.status !== 'refused');
+}
+
+export function isForgotten({ keepUntil }: Admission, at: number): boolean {
   return keepUntil !== null && at >= keepUntil;
 }

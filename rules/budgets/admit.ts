@@ -9,10 +9,10 @@ import {
 } from '../../shared/messages/admissions.js';
 import type { Priority } from '../../shared/state/budget-config.js';
 import type { Admission, BudgetWindow, Decision, RefusedBy } from '../../shared/state/budget-state.js';
-import { sameRequest } from './admission-document.js';
 import type { Books } from './books.js';
 import { availableAt, decide, degradedDebit, tooLarge } from './decide.js';
 import type { Path } from './levels.js';
+import { sameRequest } from './same-request.js';
 import { useOf } from './window.js';
 
 type Evaluated = Extract<EvaluateReply, { readonly kind: 'evaluated' }>;
@@ -33,7 +33,7 @@ const DECIDED: Readonly<Record<Decision, Readonly<Record<Priority, AdmissionCoun
 /** Decides a request, once: an identical retry gets what was decided. What is granted is held until it is settled. */
 export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   const { priority } = request;
-  const known = sameRequest(books.admissions, request.admission, books.at);
+  const known = sameRequest(books, request.admission);
   if (known !== undefined) return retryOfAdmit(books, known, request);
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
@@ -64,7 +64,7 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
     remaining: books.remaining(path, priority),
     ...rest,
   });
-  const known = sameRequest(books.admissions, request.admission, books.at);
+  const known = sameRequest(books, request.admission);
   if (known !== undefined) {
     const retried = retry(books, known, request);
     if (retried === undefined) return { kind: 'conflict' };
@@ -160,6 +160,7 @@ function decideNew(
       level: verdict.name,
       available: availableAt(verdict, window, priority),
       resetsAt: window.end,
+      version: books.config.version,
     };
     useOf(window, verdict.name).refused += 1;
     books.countDecision(DECIDED.REJECT[priority]);
@@ -177,7 +178,7 @@ function decideNew(
   return admission;
 }
 
-/** A refusal is remembered no longer than until it may be asked again. */
+/** A refusal is remembered for retries, but no longer than until it may be asked again. */
 function refusedAdmission(
   books: Books,
   request: AdmissionRequest,
@@ -191,7 +192,8 @@ function refusedAdmission(
     window: books.openWindow().start,
   } as const;
   const admission = newAdmission(books, request, names, what);
-  return { ...admission, refusedBy, dedupeUntil: refusedBy.resetsAt, keepUntil: refusedBy.resetsAt };
+  const until = Math.min(refusedBy.resetsAt, admission.dedupeUntil);
+  return { ...admission, refusedBy, dedupeUntil: until, keepUntil: until };
 }
 
 function retryOfAdmit(books: Books, known: Admission, request: AdmissionRequest): AdmitReply {

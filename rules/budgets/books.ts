@@ -6,21 +6,21 @@ import {
   type LedgerEntry,
   type LedgerKind,
 } from '../../shared/messages/budget-emissions.js';
-import type { BudgetConfig, Priority } from '../../shared/state/budget-config.js';
+import { type BudgetConfig, type Priority, WINDOW_LEVELS_MAX } from '../../shared/state/budget-config.js';
 import type {
   Admission,
   AdmissionDocument,
   BudgetState,
-  BudgetsPartition,
   BudgetWindow,
   PastWindow,
 } from '../../shared/state/budget-state.js';
-import { withAdmission, withChanged } from './admission-document.js';
-import { newState } from './born-again.js';
+import { withAdmission, withChanged, withOther } from './admission-document.js';
+import { FORGET_AFTER_MS, newState, rememberedState } from './born-again.js';
 import type { BudgetContext, BudgetFolded, BudgetStates } from './context.js';
 import { availableAt } from './decide.js';
 import { configOf, type Path, type Tree, treeOf } from './levels.js';
 import {
+  copyOfState,
   draftOfPast,
   draftOfState,
   newWindow,
@@ -54,7 +54,6 @@ export class Books {
   /** Start of the one that this input ended. */
   private ended: number | undefined;
   private admissionsAfter: AdmissionDocument | undefined;
-  private partitionAfter: BudgetsPartition | undefined;
 
   constructor(
     private readonly states: BudgetStates,
@@ -62,15 +61,17 @@ export class Books {
     private readonly replyTo: string | undefined,
   ) {
     this.at = context.at;
-    this.state = states.state;
+    this.state = rememberedState(states.state, context.at);
+  }
+
+  /** Ends the open window if that was due by `until`, ms: a window whose timer was lost would never end. */
+  endWindowDue(until: number): void {
+    const window = this.state?.window ?? null;
+    if (window !== null && window.end <= until) this.endWindow();
   }
 
   get admissions(): AdmissionDocument | null {
     return this.states.admissions;
-  }
-
-  get partition(): BudgetsPartition | null {
-    return this.states.partition;
   }
 
   get present(): Readonly<BudgetState> | null {
@@ -110,6 +111,8 @@ export class Books {
   /** The window of an admission, to be changed; undefined: it is over, and nothing of it is kept any more. */
   windowOf({ window: start }: Admission): BudgetWindow | undefined {
     if (this.state?.window?.start === start) return this.draft().window!;
+    const known = this.past.find((window) => window.start === start);
+    if (known !== undefined) return known;
     const past = this.states.past(start);
     if (past === null || (past.keepUntil !== null && this.at >= past.keepUntil)) return undefined;
     const draft = draftOfPast(past, this.context.step);
@@ -124,10 +127,21 @@ export class Books {
     return window;
   }
 
-  /** Ends the open window. Nothing of it is kept unless holds are open or a late settle may give some of it back. */
-  endWindow(): void {
-    const window = this.draft().window!;
+  /** One admission of this window is held no longer. */
+  endHold(window: BudgetWindow): void {
+    window.holds -= 1;
+    const state = this.draft();
+    if (window !== state.window) state.pastHolds -= 1;
+  }
+
+  /**
+   * Ends the open window. Nothing of it is kept unless holds are open or a late settle may give some of it back. What the
+   * input is about may still throw: a draft of the step is left as it is.
+   */
+  private endWindow(): void {
     const { context, at } = this;
+    this.state = copyOfState(this.state!, context.step);
+    const window = this.state.window!;
     const state = this.nextEntry(window);
     this.write({
       tenant: context.tenant,
@@ -144,12 +158,16 @@ export class Books {
     this.ended = window.start;
     state.window = null;
     state.lastEnd = window.end;
+    state.pastHolds += window.holds;
+    const { keepMs, dedupeMs } = context.settings;
+    this.keepState(window.end + Math.max(keepMs, dedupeMs, FORGET_AFTER_MS));
     this.count('budget_resets');
   }
 
   /** The only way to change what is held or settled. */
   post(window: BudgetWindow, admission: Admission, { kind, held, settled, tokens }: Posting): void {
-    const { path, pipeline, priority } = admission;
+    const { pipeline, priority } = admission;
+    const path = this.pathIn(window, admission.path);
     for (const name of path) {
       const use = useOf(window, name);
       use.held += held;
@@ -178,12 +196,20 @@ export class Books {
     this.admissionsAfter = withAdmission(this.admissions, admission, this.at);
   }
 
+  /** Remembers one that is no retry of the newest: that stays the newest. */
+  addOther(admission: Admission): void {
+    this.admissionsAfter = withOther(this.admissions!, admission, this.at);
+  }
+
   change(before: Admission, after: Admission): void {
     this.admissionsAfter = withChanged(this.admissions!, before, after);
   }
 
-  setPartition(partition: BudgetsPartition): void {
-    this.partitionAfter = partition;
+  /** Whoever brings budgets back from Postgres sees that these were applied. */
+  indexConfigured(): void {
+    const { names, tenant } = this.context;
+    const { appliedAt } = this.config;
+    this.effects.push({ kind: 'index', index: names.configuredIndex, member: tenant, score: appliedAt });
   }
 
   reply(body: object): void {
@@ -230,7 +256,6 @@ export class Books {
     const folded: Changing<BudgetFolded> = { effects: this.effects };
     if (this.changed) folded.state = this.state!;
     if (this.admissionsAfter !== undefined) folded.admissions = this.admissionsAfter;
-    if (this.partitionAfter !== undefined) folded.partition = this.partitionAfter;
     if (past !== undefined) folded.past = past;
     return folded;
   }
@@ -244,12 +269,25 @@ export class Books {
         window.revision += 1;
         this.emit(BUDGET_SNAPSHOT, snapshotOf(window, tenant, this.state!.epoch));
         window.keepUntil ??= this.at + Math.max(settings.keepMs, settings.dedupeMs);
+        this.keepState(window.keepUntil);
       }
       const kept = window.holds > 0 || window.refundable > 0;
       if (kept) written.push([window.start, window]);
       else if (window.start !== this.ended) written.push([window.start, null]);
     }
     return written;
+  }
+
+  /** Its windows and admissions refer to this ledger until then, ms. */
+  private keepState(until: number): void {
+    const state = this.draft();
+    state.keepUntil = Math.max(state.keepUntil, until + FORGET_AFTER_MS);
+  }
+
+  /** A window that has all the levels it may have takes no more of those that were removed. */
+  private pathIn(window: BudgetWindow, path: readonly string[]): readonly string[] {
+    if (window.levels.size < WINDOW_LEVELS_MAX) return path;
+    return path.filter((name) => window.levels.has(name) || this.tree.levels.has(name));
   }
 
   /** The next number of the ledger is taken, for an entry about this window. */

@@ -1,17 +1,14 @@
 import type { BudgetSettings } from '../../shared/budget-settings.js';
 import type { Effect } from '../../shared/effects.js';
-import type {
-  AdmissionDocument,
-  BudgetState,
-  BudgetsPartition,
-  PastWindow,
-} from '../../shared/state/budget-state.js';
+import type { AdmissionDocument, BudgetState, PastWindow } from '../../shared/state/budget-state.js';
 
 /** How documents and timers are called: `shared/keys.ts` makes the names. */
 export interface BudgetNames {
   /** Also the id of the timer that ends a hold. */
   admissionDocument(tenant: string, key: string): string;
   budgetResetTimer(tenant: string): string;
+  /** Index of tenants whose budgets were applied, by when. */
+  readonly configuredIndex: string;
 }
 
 /** What a fold is told besides the states. */
@@ -30,8 +27,6 @@ export interface BudgetStates {
   readonly state: BudgetState | null;
   /** null too for messages that have none. */
   readonly admissions: AdmissionDocument | null;
-  /** Needed by `budgets_put` only. */
-  readonly partition: BudgetsPartition | null;
   /** The document of the window that began then and is over. */
   past(start: number): PastWindow | null;
 }
@@ -40,7 +35,6 @@ export interface BudgetStates {
 export interface BudgetFolded {
   readonly state?: BudgetState;
   readonly admissions?: AdmissionDocument;
-  readonly partition?: BudgetsPartition;
   /** null: the document goes. */
   readonly past?: readonly (readonly [start: number, window: PastWindow | null])[];
   readonly effects: readonly Effect[];

@@ -58,7 +58,7 @@ export function expire(books: Books, key: string): void {
   const expiry = books.context.settings.holdExpiry;
   const charged = expiry === 'charge' ? granted : 0;
   const window = books.windowOfHeld(admission);
-  window.holds -= 1;
+  books.endHold(window);
   if (expiry === 'charge') window.refundable += 1;
   books.post(window, admission, { kind: 'expire', held: -granted, settled: charged });
   books.count('admission_expired');
@@ -69,7 +69,7 @@ function settleHeld(books: Books, admission: Admission, actual: number): Admissi
   const { granted, ids } = admission;
   const overrun = Math.max(0, actual - granted);
   const window = books.windowOfHeld(admission);
-  window.holds -= 1;
+  books.endHold(window);
   books.post(window, admission, {
     kind: 'settle',
     held: -granted,
@@ -112,7 +112,7 @@ function settleLate(books: Books, admission: Admission, actual: number): Admissi
 function cancelHeld(books: Books, admission: Admission): Admission {
   const { granted, ids } = admission;
   const window = books.windowOfHeld(admission);
-  window.holds -= 1;
+  books.endHold(window);
   books.post(window, admission, { kind: 'cancel', held: -granted, settled: 0 });
   books.cancelHoldTimer(admissionKey(ids[0]!));
   books.count('admission_cancelled');

@@ -1,55 +1,97 @@
 import type { FailedOpen } from '../../shared/messages/admissions.js';
-import type { Admission } from '../../shared/state/budget-state.js';
-import { sameRequest, withAlias } from './admission-document.js';
+import type { Admission, BudgetWindow } from '../../shared/state/budget-state.js';
+import { withAlias } from './admission-document.js';
 import { grant, newAdmission } from './admit.js';
 import type { Books } from './books.js';
+import { reportedRequest } from './same-request.js';
 import { requireRoom } from './window.js';
 
 /**
  * A request was answered ALLOW although nobody had decided: what it may spend is debited now, whatever the budget
- * says. Where its decision is known after all, only what that did not grant.
+ * says. Where its decision is known after all, only what that did not grant (e: estimated, g: granted):
+ *
+ *   | what it is known as      | told of with its id (or `asked`) | given anew, with another id      |
+ *   |--------------------------|----------------------------------|----------------------------------|
+ *   | nothing, or forgotten    | admitted: e                      | admitted: e                      |
+ *   | refused                  | admitted in its place: e         | admitted in its place: e         |
+ *   | held                     | e - g more, held in its window   | the same admission: the same     |
+ *   | settled at once          | e - g more, settled now          | the same admission: the same     |
+ *   | settled by its caller    | nothing: the caller said it all  | the same admission: nothing      |
+ *   | expired, given back      | nothing: a settle still counts   | another admission: e             |
+ *   | expired, charged         | e - g more, settled in its window| another admission: e             |
+ *   | cancelled                | nothing: the caller said it all  | another admission: e             |
+ *   | of another body          | settled at once beside it: e     | settled at once beside it: e     |
+ *
+ * What was told once changes no tokens when it is told again. One that is known by `asked` alone and cancelled was
+ * cancelled by somebody else: given anew.
  */
 export function failOpen(books: Books, request: FailedOpen): void {
-  const known = sameRequest(books.admissions, request.admission, books.at);
-  if (known === undefined || known.status === 'refused') admitUndecided(books, request, known);
-  else reconcile(books, request, known);
+  const known = reportedRequest(books, request);
+  if (known === undefined) admitUndecided(books, request, undefined);
+  else if (known.body !== request.body) chargeBeside(books, request);
+  else if (known.status === 'refused') admitUndecided(books, request, known);
+  else if (isGivenAnew(known, request)) admitUndecided(books, request, undefined);
+  else complete(books, request, known);
+}
+
+function isGivenAnew({ ids, status }: Admission, { admission, asked }: FailedOpen): boolean {
+  if (ids.includes(admission)) return false;
+  return status === 'cancelled' || (status === 'expired' && (asked === undefined || !ids.includes(asked)));
 }
 
 function admitUndecided(books: Books, request: FailedOpen, refused: Admission | undefined): void {
-  const { estimated, settled } = request;
-  const { tree } = books;
-  const path = (tree.paths.get(request.pipeline) ?? tree.root).names;
-  requireRoom(books.present?.window ?? null, path, estimated);
-  const window = books.openWindow();
-  const admission = {
-    ...newAdmission(books, request, path, {
-      status: settled ? 'settled' : 'held',
-      decision: 'ALLOW',
-      granted: estimated,
-      window: window.start,
-    }),
-    failedOpen: estimated,
-  };
-  grant(books, window, admission);
-  countFailedOpen(books, estimated);
+  const admission = debitUndecided(books, request, request.settled ? 'settled' : 'held');
   if (refused === undefined) books.add(admission);
   else books.change(refused, { ...admission, attempts: refused.attempts + 1 });
 }
 
-function reconcile(books: Books, { admission: id }: FailedOpen, known: Admission): void {
-  const { status, decision, granted, estimated, path } = known;
+/** The same key, but another request. It has no hold: a key has one at a time. */
+function chargeBeside(books: Books, request: FailedOpen): void {
+  books.addOther(debitUndecided(books, request, 'settled'));
+}
+
+function debitUndecided(books: Books, request: FailedOpen, status: 'held' | 'settled'): Admission {
+  const { estimated } = request;
+  const { tree } = books;
+  const path = (tree.paths.get(request.pipeline) ?? tree.root).names;
+  requireRoom(books.present?.window ?? null, path, estimated);
+  const window = books.openWindow();
+  const what = { status, decision: 'ALLOW', granted: estimated, window: window.start } as const;
+  const admission = { ...newAdmission(books, request, path, what), failedOpen: estimated };
+  grant(books, window, admission);
+  countFailedOpen(books, estimated);
+  return admission;
+}
+
+/** What the decision did not grant is debited where the grant was. */
+function complete(books: Books, { admission: id }: FailedOpen, known: Admission): void {
   const ids = withAlias(known.ids, id);
   if (known.failedOpen !== null) {
     if (ids !== known.ids) books.change(known, { ...known, ids });
     return;
   }
-  const more = status === 'held' && decision === 'ALLOW_DEGRADED' ? estimated - granted : 0;
-  // An entry that changes nothing is about the window in which it was told.
-  const window = more > 0 ? books.windowOfHeld(known) : books.openWindow();
+  const { status, granted, estimated, path } = known;
+  const isHeld = status === 'held';
+  const more = isHeld || isChargedByGrant(known) ? estimated - granted : 0;
+  const window = more > 0 ? windowOfGrant(books, known) : books.openWindow();
   if (more > 0) requireRoom(window, path, more);
-  books.post(window, known, { kind: 'fail_open', held: more, settled: 0, tokens: estimated });
+  const debit = isHeld ? { held: more, settled: 0 } : { held: 0, settled: more };
+  books.post(window, known, { kind: 'fail_open', ...debit, tokens: estimated });
   countFailedOpen(books, more);
-  books.change(known, { ...known, ids, granted: granted + more, failedOpen: more });
+  const charged = known.charged === null ? null : known.charged + more;
+  books.change(known, { ...known, ids, granted: granted + more, charged, failedOpen: more });
+}
+
+/** It has ended, and nobody has said what it took. */
+function isChargedByGrant({ status, expiresAt, expiry }: Admission): boolean {
+  return status === 'expired' ? expiry === 'charge' : status === 'settled' && expiresAt === null;
+}
+
+/** Of one that is not held and whose window is not kept, the open one. An entry of no tokens is about that, too. */
+function windowOfGrant(books: Books, known: Admission): BudgetWindow {
+  if (known.status === 'held') return books.windowOfHeld(known);
+  if (known.status === 'expired') return books.windowOf(known) ?? books.openWindow();
+  return books.openWindow();
 }
 
 function countFailedOpen(books: Books, tokens: number): void {

@@ -1,6 +1,7 @@
 import type { BudgetsPut, BudgetsPutReply } from '../../shared/messages/admissions.js';
 import { BUDGETS_APPLIED, type BudgetsApplied } from '../../shared/messages/budget-emissions.js';
-import type { BudgetConfig } from '../../shared/state/budget-config.js';
+import { type BudgetConfig, WINDOW_LEVELS_MAX } from '../../shared/state/budget-config.js';
+import type { BudgetWindow } from '../../shared/state/budget-state.js';
 import type { Books } from './books.js';
 import { treeOf } from './levels.js';
 import { nextBoundary } from './window.js';
@@ -13,18 +14,22 @@ import { nextBoundary } from './window.js';
 export function putBudgets(books: Books, put: BudgetsPut): BudgetsPutReply {
   const present = books.config;
   if (put.restored === true) {
-    const appliedAt = books.present?.config?.appliedAt ?? -1;
-    if (put.config.appliedAt > appliedAt) apply(books, put.config);
-    remember(books);
+    const isLater = put.config.appliedAt > (books.present?.config?.appliedAt ?? -1);
+    const full = isLater ? fullWindow(books, put.config) : undefined;
+    if (full !== undefined) return { kind: 'too_many_levels', resetsAt: full.end };
+    if (isLater) apply(books, put.config);
+    books.indexConfigured();
     return { kind: 'applied', config: books.config };
   }
   if (put.replaces !== undefined && put.replaces !== present.version) {
     return { kind: 'version_conflict', version: present.version };
   }
+  const full = fullWindow(books, put.config);
+  if (full !== undefined) return { kind: 'too_many_levels', resetsAt: full.end };
   const appliedAt = Math.max(books.at, present.appliedAt);
   const config = { ...put.config, version: present.version + 1, appliedAt };
   apply(books, config);
-  remember(books);
+  books.indexConfigured();
   const { tenant } = books.context;
   const { actor, reason } = put;
   const applied: BudgetsApplied = { tenant, config, actor, reason };
@@ -43,10 +48,10 @@ function apply(books: Books, config: BudgetConfig): void {
   books.setResetTimer(state.window.end);
 }
 
-function remember(books: Books): void {
-  const { tenant } = books.context;
-  const configured = books.partition?.configured;
-  const { appliedAt } = books.config;
-  if (configured?.get(tenant) === appliedAt) return;
-  books.setPartition({ configured: new Map(configured).set(tenant, appliedAt) });
+/** The open window, if it has no room for these levels: what was used of others stays in it until it ends. */
+function fullWindow(books: Books, { levels }: BudgetConfig): Readonly<BudgetWindow> | undefined {
+  const window = books.present?.window ?? null;
+  if (window === null) return undefined;
+  const added = levels.filter(({ name }) => !window.levels.has(name)).length;
+  return window.levels.size + added > WINDOW_LEVELS_MAX ? window : undefined;
 }

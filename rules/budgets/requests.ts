@@ -33,9 +33,9 @@ export function admissionRequestOf(data: unknown): AdmissionRequest {
 export function failedOpenOf(data: unknown): FailedOpen {
   const request = admissionRequestOf(data);
   requireCount(request.estimated, 1, ACTUAL_TOKENS_MAX, 'estimated');
-  if (typeof fieldsOf<FailedOpen>(data).settled !== 'boolean') {
-    throw new Error('settled is neither true nor false');
-  }
+  const { settled, asked } = fieldsOf<FailedOpen>(data);
+  if (typeof settled !== 'boolean') throw new Error('settled is neither true nor false');
+  if (asked !== undefined) requireId(asked);
   return data as FailedOpen;
 }
 

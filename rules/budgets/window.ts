@@ -28,7 +28,10 @@ export function newWindow(at: number, windowMs: number, lastEnd: number): Budget
 
 /** The document itself where this step may change it, otherwise a copy of all that changes. */
 export function draftOfState(state: BudgetState, step: object): BudgetState {
-  if (state.owner === step) return state;
+  return state.owner === step ? state : copyOfState(state, step);
+}
+
+export function copyOfState(state: BudgetState, step: object): BudgetState {
   const { window } = state;
   return {
     ...state,
@@ -42,19 +45,18 @@ export function draftOfPast(window: PastWindow, step: object): PastWindow {
   return { ...window, owner: step, levels: copyOfLevels(window.levels) };
 }
 
-/** A window that is over takes what was used with it, and the limits it ended with. */
+/** A window that is over takes what was used with it, and the limits it ended with. `window`: not needed any more. */
 export function pastWindow(window: BudgetWindow, config: BudgetConfig, step: object): PastWindow {
   const { levels } = treeOf(config);
-  const limits = new Map<string, number | null>();
-  for (const name of window.levels.keys()) limits.set(name, levels.get(name)?.config.limit ?? null);
-  return { ...window, owner: step, limits, version: config.version, revision: 0, keepUntil: null };
+  for (const [name, use] of window.levels) use.limit = levels.get(name)?.config.limit ?? null;
+  return { ...window, owner: step, version: config.version, revision: 0, keepUntil: null };
 }
 
 export function snapshotOf(window: PastWindow, tenant: string, epoch: number): BudgetSnapshot {
-  const { start, end, revision, version, entries, limits } = window;
-  const levels = [...window.levels].map(([name, { settled, admitted, degraded, refused }]) => ({
+  const { start, end, revision, version, entries } = window;
+  const levels = [...window.levels].map(([name, { limit, settled, admitted, degraded, refused }]) => ({
     name,
-    limit: limits.get(name) ?? null,
+    limit,
     settled,
     admitted,
     degraded,
@@ -67,7 +69,7 @@ export function snapshotOf(window: PastWindow, tenant: string, epoch: number): B
 export function useOf(window: BudgetWindow, level: string): LevelUse {
   let use = window.levels.get(level);
   if (use === undefined) {
-    use = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0 };
+    use = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0, limit: null };
     window.levels.set(level, use);
   }
   return use;
@@ -75,8 +77,8 @@ export function useOf(window: BudgetWindow, level: string): LevelUse {
 
 function copyOfLevels(levels: ReadonlyMap<string, LevelUse>): Map<string, LevelUse> {
   const copy = new Map<string, LevelUse>();
-  for (const [name, { settled, held, admitted, degraded, refused }] of levels) {
-    copy.set(name, { settled, held, admitted, degraded, refused });
+  for (const [name, { settled, held, admitted, degraded, refused, limit }] of levels) {
+    copy.set(name, { settled, held, admitted, degraded, refused, limit });
   }
   return copy;
 }

@@ -77,6 +77,11 @@ export interface CancelRequest {
 export interface FailedOpen extends AdmissionRequest {
   /** The request settles at once (evaluate). */
   readonly settled: boolean;
+  /**
+   * The id that the request itself was sent with, where `admission` is another (an `o` id): it may have been decided under
+   * this one.
+   */
+  readonly asked?: string;
 }
 
 /** Type `budgets_put`. Reply: BudgetsPutReply. */
@@ -144,4 +149,6 @@ export type EndReply =
 
 export type BudgetsPutReply =
   | { readonly kind: 'applied'; readonly config: BudgetConfig }
-  | { readonly kind: 'version_conflict'; readonly version: number };
+  | { readonly kind: 'version_conflict'; readonly version: number }
+  /** With those that were used in the open window there would be more than WINDOW_LEVELS_MAX. */
+  | { readonly kind: 'too_many_levels'; readonly resetsAt: number };

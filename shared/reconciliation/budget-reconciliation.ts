@@ -15,11 +15,22 @@ const differenceSchema = z.object({
   /**
    * `settled`, `held`: tokens; `entries`: how many of the window there are; `row`: the window has ended and Postgres
    * has none, `revision`: an old one (both count entries); `seq`: numbers are missing or twice, from `expected` on;
-   * `document`: it cannot be read.
+   * `document`: it cannot be read; `stuck hold`, `stuck window`: it is open, and no timer will end it in time.
    */
-  field: z.enum(['settled', 'held', 'entries', 'row', 'revision', 'seq', 'document']),
-  /** What the ledger adds up to. */
+  field: z.enum([
+    'settled',
+    'held',
+    'entries',
+    'row',
+    'revision',
+    'seq',
+    'document',
+    'stuck hold',
+    'stuck window',
+  ]),
+  /** What the ledger adds up to; of what is stuck: when it is to end, ms. */
   expected: z.number(),
+  /** What the document or the row says; of what is stuck: when its timer is due, ms; 0: there is none. */
   found: z.number(),
 });
 

@@ -5,11 +5,11 @@ import type {
   AdmissionDocument,
   AdmissionStatus,
   BudgetState,
-  BudgetsPartition,
   BudgetWindow,
   Decision,
   LevelUse,
   PastWindow,
+  RefusedBy,
 } from './budget-state.js';
 import { DOCUMENT_VERSION, parseDocument } from './state-codec.js';
 
@@ -25,6 +25,7 @@ type StoredUse = readonly [
   admitted: number,
   degraded: number,
   refused: number,
+  limit?: number,
 ];
 
 type StoredWindow = readonly [
@@ -61,6 +62,7 @@ type StoredBudget = {
   epoch: number;
   entries: number;
   lastEnd: number;
+  past: readonly [holds: number, keepUntil: number];
   window?: StoredWindow;
   config?: StoredConfig;
 };
@@ -68,7 +70,6 @@ type StoredBudget = {
 type StoredPastWindow = {
   v: number;
   window: StoredWindow;
-  limits: readonly (readonly [string, number | null])[];
   version: number;
   revision: number;
   keepUntil: number | null;
@@ -95,13 +96,13 @@ type StoredAdmission = readonly [
     aliases?: readonly string[];
     expiry?: 'release' | 'charge';
     failedOpen?: number;
-    refusedBy?: readonly [level: string, available: number, resetsAt: number];
+    refusedBy?: StoredRefusal;
   },
 ];
 
-type StoredAdmissions = { v: number; a: readonly StoredAdmission[] };
+type StoredRefusal = readonly [level: string, available: number, resetsAt: number, version: number];
 
-type StoredPartition = { v: number; configured: readonly (readonly [string, number])[] };
+type StoredAdmissions = { v: number; a: readonly StoredAdmission[] };
 
 /** Places in here are stored: append only. */
 const STATUSES: readonly AdmissionStatus[] = ['held', 'settled', 'cancelled', 'expired', 'refused'];
@@ -110,8 +111,10 @@ const DECISIONS: readonly Decision[] = ['ALLOW', 'ALLOW_DEGRADED', 'REJECT'];
 /** A configuration is written with every step and hardly ever changes. */
 const configTexts = new WeakMap<BudgetConfig, string>();
 
-export function encodeBudget({ config, epoch, entries, lastEnd, window }: BudgetState): string {
-  const stored: StoredBudget = { v: DOCUMENT_VERSION, epoch, entries, lastEnd };
+export function encodeBudget(state: BudgetState): string {
+  const { config, epoch, entries, lastEnd, pastHolds, keepUntil, window } = state;
+  const past = [pastHolds, keepUntil] as const;
+  const stored: StoredBudget = { v: DOCUMENT_VERSION, epoch, entries, lastEnd, past };
   if (window !== null) stored.window = storedWindow(window);
   const text = JSON.stringify(stored);
   return config === null ? text : `${text.slice(0, -1)},"config":${configText(config)}}`;
@@ -119,23 +122,25 @@ export function encodeBudget({ config, epoch, entries, lastEnd, window }: Budget
 
 /** @throws NewerDocumentError for a version above ours. */
 export function decodeBudget(text: string): BudgetState {
-  const { epoch, entries, lastEnd, window, config } = parseDocument(text) as StoredBudget;
+  const stored = parseDocument(text) as StoredBudget;
+  const { epoch, entries, lastEnd, past, window, config } = stored;
   return {
     owner: undefined,
     config: config === undefined ? null : configOf(config),
     epoch,
     entries,
     lastEnd,
+    pastHolds: past[0],
+    keepUntil: past[1],
     window: window === undefined ? null : windowOf(window),
   };
 }
 
 export function encodePastWindow(past: PastWindow): string {
-  const { limits, version, revision, keepUntil } = past;
+  const { version, revision, keepUntil } = past;
   const stored: StoredPastWindow = {
     v: DOCUMENT_VERSION,
     window: storedWindow(past),
-    limits: [...limits],
     version,
     revision,
     keepUntil,
@@ -145,8 +150,8 @@ export function encodePastWindow(past: PastWindow): string {
 
 /** @throws NewerDocumentError for a version above ours. */
 export function decodePastWindow(text: string): PastWindow {
-  const { window, limits, version, revision, keepUntil } = parseDocument(text) as StoredPastWindow;
-  return { owner: undefined, ...windowOf(window), limits: new Map(limits), version, revision, keepUntil };
+  const { window, version, revision, keepUntil } = parseDocument(text) as StoredPastWindow;
+  return { owner: undefined, ...windowOf(window), version, revision, keepUntil };
 }
 
 export function encodeAdmissions({ admissions }: AdmissionDocument): string {
@@ -159,28 +164,19 @@ export function decodeAdmissions(text: string): AdmissionDocument {
   return { admissions: (parseDocument(text) as StoredAdmissions).a.map(admissionOf) };
 }
 
-export function encodeBudgetsPartition({ configured }: BudgetsPartition): string {
-  const stored: StoredPartition = { v: DOCUMENT_VERSION, configured: [...configured] };
-  return JSON.stringify(stored);
-}
-
-/** @throws NewerDocumentError for a version above ours. */
-export function decodeBudgetsPartition(text: string): BudgetsPartition {
-  return { configured: new Map((parseDocument(text) as StoredPartition).configured) };
-}
-
 function storedWindow({ start, end, holds, refundable, entries, levels }: BudgetWindow): StoredWindow {
   const uses: StoredUse[] = [];
-  for (const [name, { settled, held, admitted, degraded, refused }] of levels) {
-    uses.push([name, settled, held, admitted, degraded, refused]);
+  for (const [name, { settled, held, admitted, degraded, refused, limit }] of levels) {
+    if (limit === null) uses.push([name, settled, held, admitted, degraded, refused]);
+    else uses.push([name, settled, held, admitted, degraded, refused, limit]);
   }
   return [start, end, holds, refundable, entries, uses];
 }
 
 function windowOf([start, end, holds, refundable, entries, uses]: StoredWindow): BudgetWindow {
   const levels = new Map<string, LevelUse>();
-  for (const [name, settled, held, admitted, degraded, refused] of uses) {
-    levels.set(name, { settled, held, admitted, degraded, refused });
+  for (const [name, settled, held, admitted, degraded, refused, limit = null] of uses) {
+    levels.set(name, { settled, held, admitted, degraded, refused, limit });
   }
   return { start, end, levels, holds, refundable, entries };
 }
@@ -244,11 +240,17 @@ function storedAdmission(admission: Admission): StoredAdmission {
     ...(aliases.length > 0 ? { aliases } : undefined),
     ...(expiry === null ? undefined : { expiry }),
     ...(failedOpen === null ? undefined : { failedOpen }),
-    ...(refusedBy === null
-      ? undefined
-      : { refusedBy: [refusedBy.level, refusedBy.available, refusedBy.resetsAt] as const }),
+    ...(refusedBy === null ? undefined : { refusedBy: storedRefusal(refusedBy) }),
   };
   return [...always, ended, rest];
+}
+
+function storedRefusal({ level, available, resetsAt, version }: RefusedBy): StoredRefusal {
+  return [level, available, resetsAt, version];
+}
+
+function refusalOf([level, available, resetsAt, version]: StoredRefusal): RefusedBy {
+  return { level, available, resetsAt, version };
 }
 
 function admissionOf(stored: StoredAdmission): Admission {
@@ -273,10 +275,7 @@ function admissionOf(stored: StoredAdmission): Admission {
     overrun,
     expiry,
     failedOpen,
-    refusedBy:
-      refusedBy === undefined
-        ? null
-        : { level: refusedBy[0], available: refusedBy[1], resetsAt: refusedBy[2] },
+    refusedBy: refusedBy === undefined ? null : refusalOf(refusedBy),
     body,
     attempts,
     dedupeUntil,

@@ -43,6 +43,8 @@ export type Priority = (typeof PRIORITIES)[number];
 /** Bounds of a configuration: the tree is one document, and is walked by every decision. */
 export const LEVELS_MAX = 256;
 export const DEPTH_MAX = 8;
+/** Levels of one window: those that are configured, and those that were while it was open and have been used. */
+export const WINDOW_LEVELS_MAX = 1024;
 export const LEVEL_NAME = /^[A-Za-z0-9_.:-]{1,64}$/;
 /** Largest limit, in tokens: sums of many overruns stay exact integers. */
 export const LIMIT_MAX = 1_000_000_000_000;

@@ -12,6 +12,8 @@ export interface LevelUse {
   degraded: number;
   /** Refused by this very level. */
   refused: number;
+  /** Tokens per window, as they were when the window ended; null: the window is open, or the level was removed before. */
+  limit: number | null;
 }
 
 /**
@@ -41,14 +43,20 @@ export interface BudgetState extends Draft {
   entries: number;
   /** End of the last window that is over, ms; 0: none. None begins before it, however long windows are by then. */
   lastEnd: number;
+  /** Admissions held of windows that are over. */
+  pastHolds: number;
+  /**
+   * Nothing refers to this ledger any more after this, ms. A tenant that nobody has configured is forgotten then, unless
+   * a window is open or something is held: who asks later begins with a new epoch.
+   */
+  keepUntil: number;
   /** The open window; null: nothing was asked since the last one ended. */
   window: BudgetWindow | null;
 }
 
 /** The document `budget-window:<tenant>:<start>`: a window that is over, while something of it may still change. */
 export interface PastWindow extends BudgetWindow, Draft {
-  /** Limits as they were when it ended, by level; null: the level was removed before. */
-  readonly limits: ReadonlyMap<string, number | null>;
+  /** Of the configuration when it ended. */
   readonly version: number;
   /** Snapshots sent to the outbox. */
   revision: number;
@@ -66,6 +74,8 @@ export interface RefusedBy {
   readonly available: number;
   /** When that level's window ends, ms. */
   readonly resetsAt: number;
+  /** Of the configuration that refused it. */
+  readonly version: number;
 }
 
 export interface Admission {
@@ -110,10 +120,4 @@ export interface Admission {
 /** The document `admission:<tenant>:<key>`: what was asked with one key, the newest last; usually one. */
 export interface AdmissionDocument {
   readonly admissions: readonly Admission[];
-}
-
-/** The partition's own document on the topic `admissions`. */
-export interface BudgetsPartition {
-  /** Tenant → `appliedAt` of its configuration: what is missing is brought back from Postgres. */
-  readonly configured: ReadonlyMap<string, number>;
 }

@@ -2,11 +2,9 @@ import { expect } from 'chai';
 import {
   decodeAdmissions,
   decodeBudget,
-  decodeBudgetsPartition,
   decodePastWindow,
   encodeAdmissions,
   encodeBudget,
-  encodeBudgetsPartition,
   encodePastWindow,
 } from '../../shared/state/budget-codec.js';
 import { DEFAULT_BUDGETS, LIMIT_MAX } from '../../shared/state/budget-config.js';
@@ -22,7 +20,14 @@ const window: BudgetWindow = {
   levels: new Map(
     names.map((name, n) => [
       name,
-      { settled: Number.MAX_SAFE_INTEGER - n, held: n, admitted: n + 1, degraded: n + 2, refused: n + 3 },
+      {
+        settled: Number.MAX_SAFE_INTEGER - n,
+        held: n,
+        admitted: n + 1,
+        degraded: n + 2,
+        refused: n + 3,
+        limit: null,
+      },
     ]),
   ),
   holds: 3,
@@ -52,16 +57,15 @@ const state: BudgetState = {
   epoch: NOON - 1,
   entries: 99,
   lastEnd: NOON - 30_000,
+  pastHolds: 2,
+  keepUntil: NOON + 7,
   window,
 };
 
 const past: PastWindow = {
   owner: undefined,
   ...window,
-  limits: new Map([
-    ['global', 10],
-    ['__proto__', null],
-  ]),
+  levels: new Map([...window.levels].map(([name, use], n) => [name, { ...use, limit: n === 1 ? null : n }])),
   version: 6,
   revision: 2,
   keepUntil: NOON + 1,
@@ -105,7 +109,7 @@ const admissions: Admission[] = [
     decision: 'REJECT',
     granted: 0,
     expiresAt: null,
-    refusedBy: { level: '__proto__', available: 3, resetsAt: NOON + 30_000 },
+    refusedBy: { level: '__proto__', available: 3, resetsAt: NOON + 30_000, version: 8 },
   },
 ];
 
@@ -118,19 +122,12 @@ describe('documents of budgets', () => {
     for (const one of admissions) {
       expect(decodeAdmissions(encodeAdmissions({ admissions: [one] })).admissions).to.deep.equal([one]);
     }
-    const partition = {
-      configured: new Map([
-        ['__proto__', 0],
-        ['acme', NOON],
-      ] as const),
-    };
-    expect(decodeBudgetsPartition(encodeBudgetsPartition(partition))).to.deep.equal(partition);
   });
 
   it('of a tenant that nobody configured hold no configuration, those of a quiet one no window', () => {
     const quiet: BudgetState = { ...state, config: null, window: null };
     expect(decodeBudget(encodeBudget(quiet))).to.deep.equal(quiet);
-    expect(JSON.parse(encodeBudget(quiet))).to.have.all.keys('v', 'epoch', 'entries', 'lastEnd');
+    expect(JSON.parse(encodeBudget(quiet))).to.have.all.keys('v', 'epoch', 'entries', 'lastEnd', 'past');
     const defaults: BudgetState = { ...state, config: DEFAULT_BUDGETS };
     expect(decodeBudget(encodeBudget(defaults))).to.deep.equal(defaults);
   });
@@ -149,13 +146,8 @@ describe('documents of budgets', () => {
   });
 
   it('begin with their version, and one above ours is not read', () => {
-    const texts = [
-      encodeBudget(state),
-      encodePastWindow(past),
-      encodeAdmissions({ admissions }),
-      encodeBudgetsPartition({ configured: new Map() }),
-    ];
-    const decoders = [decodeBudget, decodePastWindow, decodeAdmissions, decodeBudgetsPartition];
+    const texts = [encodeBudget(state), encodePastWindow(past), encodeAdmissions({ admissions })];
+    const decoders = [decodeBudget, decodePastWindow, decodeAdmissions];
     texts.forEach((text, n) => {
       expect(text.startsWith('{"v":1,')).to.equal(true);
       expect(() => decoders[n]!(text.replace('{"v":1,', '{"v":2,'))).to.throw(NewerDocumentError);

@@ -2,6 +2,7 @@ import type {
   BudgetDifference,
   BudgetReconciliation,
 } from '../../../shared/reconciliation/budget-reconciliation.js';
+import { isDate } from './hot-budgets.js';
 
 /** What `npm run reconcile` prints of budgets. */
 export function budgetsAsText(result: BudgetReconciliation, seconds: number): string {
@@ -28,7 +29,16 @@ function differenceText(difference: BudgetDifference): string {
   if (field === 'revision') {
     return ` ${about}: the window in Postgres is made of ${found} entries, the ledger has ${expected}`;
   }
+  if (field === 'stuck hold' || field === 'stuck window') {
+    const due = found === 0 ? 'has no timer' : `has a timer for ${isoOf(found)} only`;
+    return ` ${about}: the ${field.slice('stuck '.length)} is to end at ${isoOf(expected)} and ${due}`;
+  }
   if (field === 'seq')
     return ` ${about}: entry ${expected} of the ledger is missing, the next one is ${found}`;
   return ` ${about} ${field}: ${PLACES[place]} says ${found}, the ledger says ${expected}`;
+}
+
+/** Of whatever is stored: it may be no time. */
+function isoOf(ms: number): string {
+  return isDate(ms) ? new Date(ms).toISOString() : String(ms);
 }

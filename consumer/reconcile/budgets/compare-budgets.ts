@@ -3,16 +3,11 @@ import type { BudgetWindow } from '../../../shared/state/budget-state.js';
 import { type Snapshot, type SnapshotOptions, withSnapshot } from '../archive-snapshot.js';
 import { type BudgetWindowKey, byTenant } from './budget-window-key.js';
 import { type EndedWindow, readEndedWindows } from './ended-windows.js';
-import {
-  DOCUMENTS_PER_READ,
-  type HotBudgetReader,
-  type HotBudgets,
-  isDate,
-  UNREADABLE,
-} from './hot-budgets.js';
+import { DOCUMENTS_PER_READ, type HotBudgetReader, type HotBudgets, isDate } from './hot-budgets.js';
 import { readLedgerBegin, readLedgerBeginAfter } from './ledger-begin.js';
 import { type LedgerPart, type LedgerQuestion, type LedgerSums, sumLedger } from './ledger-sums.js';
 import type { SinkProgress } from './sink-progress.js';
+import { aboutWindow, isStuck, stuckWindow } from './stuck.js';
 
 export interface BudgetCompareOptions extends SnapshotOptions {
   readonly hot: HotBudgetReader;
@@ -52,6 +47,8 @@ interface Looked {
   /** Nothing of it is held, and it is over. */
   readonly hasEnded: boolean;
   readonly row: EndedWindow | undefined;
+  /** It is open, and nothing will end it. */
+  readonly stuck: readonly BudgetDifference[];
 }
 
 /** Where nothing says how many entries a window has. */
@@ -97,7 +94,9 @@ export class BudgetComparison {
     if (compared.every(({ differences }) => differences.length === 0)) return compared;
     const keptFromMs = await readLedgerBeginAfter(this.options);
     return compared.map((each) =>
-      each.key.start >= keptFromMs ? each : { ...each, ...NOTHING, outside: true },
+      each.key.start >= keptFromMs
+        ? each
+        : { ...each, ...NOTHING, outside: true, differences: each.differences.filter(isStuck) },
     );
   }
 
@@ -154,7 +153,7 @@ function resolved(key: BudgetWindowKey, { state }: HotBudgets): BudgetWindowKey 
 
 function look(
   key: BudgetWindowKey,
-  { state, past, partition }: HotBudgets,
+  { state, past, partition, resetAt }: HotBudgets,
   row: EndedWindow | undefined,
 ): Looked {
   const document = past.get(key.start);
@@ -166,7 +165,7 @@ function look(
     const isUnknown = state.kind === 'newer';
     return {
       ...common,
-      ...{ isCurrent: false, isUnknown, isBroken, seq: 0, hot: undefined, hasEnded: false },
+      ...{ isCurrent: false, isUnknown, isBroken, seq: 0, hot: undefined, hasEnded: false, stuck: [] },
     };
   }
   const { epoch, entries, window } = state.value;
@@ -184,6 +183,7 @@ function look(
     seq: isCurrent ? entries : 0,
     hot,
     hasEnded: isCurrent && !isOpen && (hot === undefined || hot.holds === 0),
+    stuck: isOpen && hot !== undefined ? stuckWindow(key.tenant, hot, resetAt) : [],
   };
 }
 
@@ -193,14 +193,14 @@ const NOTHING: Verdict = { compared: false, behind: false, lost: false, differen
 
 /** @param reached Postgres has all that Redis had said when it was asked */
 function judge(looked: Looked, sums: LedgerSums | undefined, reached: boolean): Verdict {
-  const { key, isCurrent, isUnknown, isBroken, hot, row, hasEnded } = looked;
+  const { key, isCurrent, isUnknown, isBroken, hot, row, hasEnded, stuck } = looked;
   const about = aboutWindow(key);
   if (isBroken) {
     const difference = { ...about, place: 'redis', field: 'document', expected: 0, found: 0 } as const;
     return { ...NOTHING, compared: true, differences: [difference] };
   }
-  if (sums === undefined) return { ...NOTHING, behind: isUnknown };
-  const found = row === undefined ? [] : rowDifferences(about, row, sums.first);
+  if (sums === undefined) return { ...NOTHING, behind: isUnknown, differences: stuck };
+  const found = [...stuck, ...(row === undefined ? [] : rowDifferences(about, row, sums.first))];
   let behind = isUnknown;
   if (hot !== undefined) {
     if (reached) found.push(...hotDifferences(about, hot, sums.upTo));
@@ -219,11 +219,6 @@ function judge(looked: Looked, sums: LedgerSums | undefined, reached: boolean): 
 }
 
 type About = Pick<BudgetDifference, 'tenant' | 'window'>;
-
-function aboutWindow({ tenant, start }: BudgetWindowKey): About {
-  if (start === UNREADABLE || !isDate(start)) return { tenant };
-  return { tenant, window: new Date(start).toISOString() };
-}
 
 function hotDifferences(about: About, hot: BudgetWindow, ledger: LedgerPart): BudgetDifference[] {
   const found = entriesDifference(about, 'redis', hot.entries, ledger.entries);

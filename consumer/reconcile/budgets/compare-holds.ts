@@ -93,7 +93,7 @@ async function readGroups(
     for (let i = 0; i < all.length; i += HOLDS_PER_READ) {
       const some = all.slice(i, i + HOLDS_PER_READ);
       const names = some.map(({ id }) => admissionDocument(tenant, admissionKey(id)));
-      const { state, texts } = await hot.readWith(tenant, names);
+      const { state, texts } = await hot.readWith(tenant, names, []);
       if (state.kind !== 'read') {
         unknown += some.length;
         continue;

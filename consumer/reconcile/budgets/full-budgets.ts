@@ -14,6 +14,7 @@ import { readText } from './hot-budgets.js';
 import { readLedgerBegin } from './ledger-begin.js';
 import { LedgerChain } from './ledger-chain.js';
 import { nextEntryMs, readRuns, windowsWithoutRow } from './ledger-slices.js';
+import { stuckHolds } from './stuck.js';
 
 /** Windows per comparison. Those in Redis wait for the sink each time. */
 const CHUNK = 500;
@@ -33,7 +34,7 @@ export interface FullBudgetOptions extends BudgetCompareOptions {
 
 /**
  * Compares everything that is kept: each window in Redis, each in Postgres, windows of the ledger that are in neither,
- * the numbers of each ledger, and each held admission. It reads every entry of the ledger twice; its time is not
+ * the numbers of each ledger, and each held admission with its timer. It reads every entry of the ledger twice; its time is not
  * bounded, its memory grows with the number of tenants only.
  */
 export function reconcileAllBudgets(options: FullBudgetOptions): Promise<BudgetReconciliation> {
@@ -122,7 +123,8 @@ class FullRun {
 
   private async readHeld(tenant: string, all: readonly { readonly name: string }[]): Promise<HoldKey[]> {
     const names = all.map(({ name }) => name);
-    const { texts } = await this.options.hot.readWith(tenant, names);
+    // A hold's timer has the name of the document.
+    const { texts, dueAt } = await this.options.hot.readWith(tenant, names, names);
     return texts.flatMap((text, i) => {
       const document = readText(text, decodeAdmissions);
       if (document.kind === 'broken') {
@@ -131,6 +133,7 @@ class FullRun {
         this.tally.addEach([{ tenant, admission, place: 'redis', ...values }]);
       }
       if (document.kind !== 'read') return [];
+      this.tally.addEach(stuckHolds(tenant, document.value, dueAt[i] ?? null));
       return heldIn(tenant, document.value).filter(({ window }) => window >= this.options.sinceMs);
     });
   }

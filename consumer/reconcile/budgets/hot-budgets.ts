@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { budgetDocument, budgetWindowDocument, type Keys } from '../../../shared/keys.js';
+import { budgetDocument, budgetResetTimer, budgetWindowDocument, type Keys } from '../../../shared/keys.js';
 import { decodeBudget, decodePastWindow } from '../../../shared/state/budget-codec.js';
 import type { BudgetState, BudgetWindow } from '../../../shared/state/budget-state.js';
 import { NewerDocumentError } from '../../../shared/state/state-codec.js';
@@ -21,7 +21,19 @@ export interface HotBudgets {
   readonly state: Read<BudgetState>;
   /** Ended windows, by start; those that were asked for. */
   readonly past: ReadonlyMap<number, Read<BudgetWindow>>;
+  /** When the timer is due that ends the open window, ms; null: there is none. */
+  readonly resetAt: number | null;
 }
+
+/** What was asked for of a tenant, in the order of the names; null: Redis has none. */
+export interface TenantDocuments {
+  readonly state: Read<BudgetState>;
+  readonly texts: readonly Nullable[];
+  /** When the timers are due, ms. */
+  readonly dueAt: readonly (number | null)[];
+}
+
+type Nullable = string | null;
 
 /** Documents per MGET, so that no other client of Redis waits long. */
 export const DOCUMENTS_PER_READ = 500;
@@ -46,9 +58,10 @@ export class HotBudgetReader {
    */
   async read(tenant: string, starts: readonly number[]): Promise<HotBudgets> {
     const names = starts.map((start) => budgetWindowDocument(tenant, start));
-    const { state, texts } = await this.readWith(tenant, names);
+    const { state, texts, dueAt } = await this.readWith(tenant, names, [budgetResetTimer(tenant)]);
     const past = starts.map((start, i) => [start, readText(texts[i] ?? null, soundPastWindow)] as const);
-    return { tenant, partition: this.partitionOf(tenant), state, past: new Map(past) };
+    const resetAt = dueAt[0] ?? null;
+    return { tenant, partition: this.partitionOf(tenant), state, past: new Map(past), resetAt };
   }
 
   /** The states alone, in the order of the tenants; those of one partition at one moment. */
@@ -64,16 +77,18 @@ export class HotBudgetReader {
     return tenants.map((tenant) => [tenant, states.get(tenant)!]);
   }
 
-  /** Any documents of a tenant together with the state of its budgets. */
+  /** Any documents of a tenant, and timers, together with the state of its budgets; all at one moment. */
   async readWith(
     tenant: string,
     names: readonly string[],
-  ): Promise<{ readonly state: Read<BudgetState>; readonly texts: readonly (string | null)[] }> {
+    timers: readonly string[],
+  ): Promise<TenantDocuments> {
     const base = this.keys.partition({ topic: 'admissions', index: this.partitionOf(tenant) });
-    const [state = null, ...texts] = await this.redis.mget(
-      [budgetDocument(tenant), ...names].map((name) => base.doc(name)),
-    );
-    return { state: readText(state, soundBudget), texts };
+    const documents = [budgetDocument(tenant), ...names].map((name) => base.doc(name));
+    const { texts, scores } = await this.readAtOnce(documents, base.timers, timers);
+    const [state = null, ...others] = texts;
+    const dueAt = scores.map((score) => (score === null ? null : Number(score)));
+    return { state: readText(state, soundBudget), texts: others, dueAt };
   }
 
   /**
@@ -104,6 +119,21 @@ export class HotBudgetReader {
       }
       yield found;
     }
+  }
+
+  private async readAtOnce(
+    documents: readonly string[],
+    sortedSet: string,
+    members: readonly string[],
+  ): Promise<{ readonly texts: Nullable[]; readonly scores: Nullable[] }> {
+    if (members.length === 0) return { texts: await this.redis.mget([...documents]), scores: [] };
+    const replies = await this.redis
+      .multi()
+      .mget([...documents])
+      .zmscore(sortedSet, [...members])
+      .exec();
+    const [[, texts], [, scores]] = replies as [[null, Nullable[]], [null, Nullable[]]];
+    return { texts, scores };
   }
 
   private async openWindow(tenant: string): Promise<BudgetWindowKey[]> {

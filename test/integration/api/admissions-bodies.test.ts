@@ -1,6 +1,7 @@
+import { request } from 'node:http';
 import { expect } from 'chai';
 import { admissionMessages, ask } from './admissions-under-test.js';
-import { type Answer, ApiUnderTest } from './api-under-test.js';
+import { type Answer, ApiUnderTest, flag } from './api-under-test.js';
 
 describe('api: bodies of admissions', () => {
   let api: ApiUnderTest;
@@ -145,6 +146,42 @@ describe('api: bodies of admissions', () => {
     for (const body of [ask(largest), deep, hostile, ask({ payload: null })]) {
       expect((await api.post('/admissions', body)).body['code']).to.equal('undecided');
     }
+  });
+
+  const INEXACT = 'must be sent as a string: a number beyond ±9007199254740991 is not exact';
+  for (const [payload, path] of [
+    ['{"ids":[1,{"message_id":1234567890123456781}]}', 'payload.ids.1.message_id'],
+    ['1e400', 'payload'],
+  ]) {
+    for (const id of ['', ',"request_id":"r"']) {
+      it(`answers 422 to a payload ${payload} ${id}, which another may equal once it is read`, async () => {
+        const body = `{"pipeline":"p","priority":"P2","estimated_tokens":1${id},"payload":${payload}}`;
+        await expectDefects(await api.post('/admissions', body), [[path!, INEXACT]]);
+      });
+    }
+  }
+
+  it('ignores what a query says, as every POST does', async () => {
+    const path = '/admissions/0123456789abcdefa1234567';
+    expect((await api.post('/admissions?x=1', ask())).body['code']).to.equal('undecided');
+    expect((await api.post('/v1/evaluate?x=1', ask())).body['code']).to.equal('undecided');
+    expect((await api.post(`${path}/settle?x=1`, { actual_tokens: 1 })).status).to.equal(202);
+    expect((await api.post(`${path}/cancel?x=1`)).status).to.equal(202);
+    expect((await api.post('/event?x=1', flag('u'))).status).to.equal(202);
+  });
+
+  it('cancels with a body of no bytes in chunks', async () => {
+    const status = await new Promise((resolve, reject) => {
+      const headers = { 'transfer-encoding': 'chunked' };
+      const url = `${api.url}/admissions/0123456789abcdefa1234567/cancel`;
+      const call = request(url, { method: 'POST', headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      call.on('error', reject);
+      call.end();
+    });
+    expect(status).to.equal(202);
   });
 
   const ACTUAL = 'must be a whole number from 0 to 1000000000000';

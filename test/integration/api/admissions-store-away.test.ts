@@ -88,6 +88,8 @@ describe('api: admissions while Redis is away', () => {
     expect(messages.map(idIn)).to.deep.equal(ids);
     expect(messages.map(({ id }) => id)).to.deep.equal(ids.map((id) => `fo-${id}`));
     expect(messages.map(({ data }) => data['estimated'])).to.deep.equal([500, 300, 200]);
+    // None of the requests was sent.
+    expect(messages.map(({ data }) => data['asked'])).to.deep.equal(Array(3).fill(undefined));
   });
 
   it('open: never exceeds the allowance, also concurrently', async () => {
@@ -156,6 +158,7 @@ describe('api: admissions while Redis is away', () => {
       const key = admissionKey(idIn(messages.find((message) => message.type === type)!));
       const same = messages.filter((message) => admissionKey(idIn(message)) === key);
       expect(same.map((message) => message.type)).to.deep.equal([type, 'failed_open']);
+      expect(same[1]!.data['asked']).to.equal(idIn(same[0]!));
     }
   });
 

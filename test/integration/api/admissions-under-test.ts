@@ -28,14 +28,16 @@ export async function admissionMessages(api: ApiUnderTest): Promise<Message<Reco
   return all.filter(({ type }) => ['admit', 'evaluate', 'settle', 'cancel', 'failed_open'].includes(type));
 }
 
-/** Answers the first message that waits for a reply as a worker would. */
+/** Answers the first message that waits for a reply as a worker would. @param seen messages that are not meant */
 export async function playWorker(
   api: ApiUnderTest,
   reply: (message: Message<Record<string, unknown>>) => object,
+  seen: readonly Message[] = [],
 ): Promise<Message<Record<string, unknown>>> {
+  const old = new Set(seen.map(({ id }) => id));
   let message: Message<Record<string, unknown>> | undefined;
   await until(2000, 'the request is in the stream', async () => {
-    message = (await admissionMessages(api)).find((each) => each.reply !== undefined);
+    message = (await admissionMessages(api)).find((each) => each.reply !== undefined && !old.has(each.id));
     return message !== undefined;
   });
   const [apiProcess, replyId] = message!.reply!.split('/') as [string, string];
@@ -45,13 +47,14 @@ export async function playWorker(
   return message!;
 }
 
-/** A call, and a worker that answers it. */
+/** A call, and a worker that answers it. @param seen see `playWorker` */
 export async function answered(
   api: ApiUnderTest,
   call: Promise<Answer>,
   reply: (message: Message<Record<string, unknown>>) => object,
+  seen: readonly Message[] = [],
 ): Promise<Answer> {
-  const [answer] = await Promise.all([call, playWorker(api, reply)]);
+  const [answer] = await Promise.all([call, playWorker(api, reply, seen)]);
   return answer;
 }
 

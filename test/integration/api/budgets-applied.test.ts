@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { Answer } from '../../support/http-client.js';
+import { until } from '../../support/redis-server.js';
 import { WeirFixture } from '../../support/weir-fixture.js';
 
 type Body = Readonly<Record<string, unknown>>;
@@ -66,6 +67,46 @@ describe('api: PUT /budgets, applied by a worker', () => {
     expect((await send('conflict', 'GET', '/budgets')).body['version']).to.equal(1);
     expect((await level('conflict', 'global')).limit).to.equal(1000);
   });
+
+  it('answers 422 to levels for which the open window has no room, and changes nothing', async () => {
+    const named = (n: number) => [
+      { name: 'global', limit: 1_000_000 },
+      ...Array.from({ length: 255 }, (_, i) => ({ name: `p${n}-${i}`, parent: 'global', limit: 1000 })),
+    ];
+    for (const n of [1, 2, 3, 4]) {
+      expect((await put('names', { levels: named(n) })).status).to.equal(200);
+      await Promise.all(Array.from({ length: 255 }, (_, i) => spend('names', 1, `p${n}-${i}`)));
+    }
+    const { status, body } = await put('names', { levels: named(5) });
+    expect([status, body['code']]).to.deep.equal([422, 'invalid_request']);
+    expect(body['errors'])
+      .to.have.nested.property('[0].message')
+      .that.matches(/^would be more than 1024/);
+    expect((await send('names', 'GET', '/budgets')).body['version']).to.equal(4);
+  });
+
+  it('forgets by itself a tenant that only ever asked, and no other', async () => {
+    const short = await WeirFixture.start({ settings: { ...PATIENT, BUDGET_WINDOW_SECONDS: '1' } });
+    try {
+      const by = (tenant: string) => ({ 'x-tenant-id': tenant });
+      const asked = { pipeline: 'ranking', priority: 'P1', estimated_tokens: 1 };
+      await short.http.send('PUT', '/budgets', { ...who, levels: levels(1000) }, by('configured'));
+      for (const tenant of ['asked', 'configured']) {
+        const pipeline = tenant === 'asked' ? 'ranking' : 'a';
+        await short.http.send('POST', '/v1/evaluate', { ...asked, pipeline }, by(tenant));
+      }
+      const { redis, namespace } = short;
+      const ttl = async (tenant: string): Promise<number> => {
+        const [key = ''] = await redis.keys(`${namespace}:*doc:budget:${tenant}`);
+        return redis.ttl(key);
+      };
+      await until(10_000, 'its window is over', async () => (await ttl('asked')) > 0);
+      expect(await ttl('asked')).to.be.within(172_000, 172_820);
+      expect(await ttl('configured')).to.equal(-1);
+    } finally {
+      await short.close();
+    }
+  }).timeout(30_000);
 
   it('lets one of many that replace the same version win', async () => {
     const answers = await Promise.all(

@@ -7,7 +7,7 @@ import { type Answer, ApiUnderTest } from './api-under-test.js';
 
 const HOUR_MS = 3_600_000;
 const iso = (ms: number): string => new Date(ms).toISOString();
-const unused: LevelUse = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0 };
+const unused: LevelUse = { settled: 0, held: 0, admitted: 0, degraded: 0, refused: 0, limit: null };
 const [root] = DEFAULT_BUDGETS.levels as [LevelConfig];
 
 describe('api: GET /budget and GET /budgets', () => {
@@ -23,7 +23,8 @@ describe('api: GET /budget and GET /budgets', () => {
 
   /** What a worker would have left of a tenant. */
   async function write(tenant: string, more: Partial<BudgetState>): Promise<void> {
-    const state = { owner: undefined, config: null, epoch: 1, entries: 9, lastEnd: 0, window: null, ...more };
+    const ended = { lastEnd: 0, pastHolds: 0, keepUntil: 0 };
+    const state = { owner: undefined, config: null, epoch: 1, entries: 9, ...ended, window: null, ...more };
     await api.redis.set(api.slots.ofTenant(tenant).keys.doc(budgetDocument(tenant)), encodeBudget(state));
   }
 

@@ -4,12 +4,13 @@ import { healBudgets } from '../../../consumer/maintenance/heal-budgets.js';
 import { BudgetHistory } from '../../../consumer/sinks/budget-history.js';
 import { append, UNBOUNDED } from '../../../shared/append/append.js';
 import { budgetsDocument } from '../../../shared/budgets/budgets-document.js';
-import { budgetDocument, type PartitionKeys } from '../../../shared/keys.js';
+import { budgetDocument, CONFIGURED_INDEX, type PartitionKeys } from '../../../shared/keys.js';
 import { createLogger } from '../../../shared/logging.js';
 import { BUDGETS_PUT, type BudgetsPut } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
-import { decodeBudget } from '../../../shared/state/budget-codec.js';
+import { decodeBudget, encodeBudget } from '../../../shared/state/budget-codec.js';
 import { type BudgetConfig, DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
+import type { BudgetState } from '../../../shared/state/budget-state.js';
 import { partitionOf } from '../../../shared/topics.js';
 import { EngineFixture } from '../../support/engine-fixture.js';
 import { until } from '../../support/redis-server.js';
@@ -17,6 +18,10 @@ import { ArchiveUnderTest, T0 } from '../archive/archive-under-test.js';
 
 const log = createLogger('test-heal', 'silent');
 const PARTITIONS = 8;
+const NEW_STATE = {
+  ...{ owner: undefined, config: null, epoch: T0, entries: 0, lastEnd: 0, window: null },
+  ...{ pastHolds: 0, keepUntil: T0 },
+};
 const SEEDED: BudgetConfig = { ...DEFAULT_BUDGETS, version: 1 };
 
 describe('budgets that Redis does not have', () => {
@@ -104,6 +109,19 @@ describe('budgets that Redis does not have', () => {
     expect(await configOf('acme')).to.deep.equal(budgets('acme', 2));
     expect(await configOf('default')).to.deep.equal(SEEDED);
   }).timeout(30_000);
+
+  it('that a partition began again with are sent once more, and change nothing but the index', async () => {
+    await keep('acme', budgets('acme', 3));
+    const lost: BudgetState = { ...NEW_STATE, config: budgets('acme', 3) };
+    await engine.redis.set(keysOf('acme').doc(budgetDocument('acme')), encodeBudget(lost));
+    await engine.worker();
+    expect(await heal()).to.deep.equal({ restored: 2 });
+    const index = keysOf('acme').index(CONFIGURED_INDEX);
+    await until(5000, 'it is there', async () => (await engine.redis.zscore(index, 'acme')) === `${T0 + 3}`);
+    const text = await engine.redis.get(keysOf('acme').doc(budgetDocument('acme')));
+    expect(decodeBudget(text!)).to.deep.equal(lost);
+    await until(5000, 'nothing is missing', async () => (await heal()) === undefined);
+  });
 
   it('are sent once while no worker looks', async () => {
     await keep('acme', budgets('acme', 1));

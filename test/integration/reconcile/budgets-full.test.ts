@@ -122,6 +122,7 @@ describe('reconciler of budgets: everything', () => {
     const other = `${'y'.repeat(16)}a0000000`;
     const copy = weir.documentKey(admissionDocument(TENANT, admissionKey(other)));
     await weir.redis.set(copy, text.replace(id!, other));
+    await weir.redis.zadd(weir.timersKey, fresh.expiresAt!, admissionDocument(TENANT, admissionKey(other)));
     await weir.tamper(name, ',100,100,', ',100,90,');
     await expectDrift(`${TENANT} +0 ${id} redis held: 100/90`, `${TENANT} +0 ${other} redis held: 0/100`);
   });

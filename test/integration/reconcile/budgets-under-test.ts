@@ -69,6 +69,8 @@ export class BudgetsUnderTest {
     for (const [name, text] of texts) commit.set(this.partition.doc(name), text);
     const names = new Set(texts.map(([name]) => name));
     for (const name of this.stored) if (!names.has(name)) commit.del(this.partition.doc(name));
+    commit.del(this.partition.timers);
+    for (const [id, dueAt] of this.folded.timers) commit.zadd(this.partition.timers, dueAt, id);
     commit.hset(this.partition.head, 'at', this.folded.now).del(this.partition.outbox);
     const last = this.outbox().length;
     if (last > 0) commit.xadd(this.partition.outbox, outboxId(last), 'type', 'test');
@@ -102,12 +104,27 @@ export class BudgetsUnderTest {
     return this.partition.doc(name);
   }
 
+  get timersKey(): string {
+    return this.partition.timers;
+  }
+
   /** Changes the text of a stored document. @throws when there is nothing to change */
   async tamper(name: string, from: string, to: string): Promise<void> {
     const key = this.documentKey(name);
     const text = (await this.redis.get(key))!;
     if (!text.includes(from)) throw new Error(`${from} is not in ${text}`);
     await this.redis.set(key, text.replace(from, to));
+  }
+
+  /** Takes a stored timer away. @throws when there is none */
+  async removeTimer(id: string): Promise<void> {
+    if ((await this.redis.zrem(this.partition.timers, id)) === 0) throw new Error(`no timer ${id}`);
+  }
+
+  /** Moves a stored timer, ms. @throws when there is none */
+  async moveTimer(id: string, dueAt: number): Promise<void> {
+    if ((await this.redis.zadd(this.partition.timers, 'XX', 'CH', dueAt, id)) === 0)
+      throw new Error(`no timer ${id}`);
   }
 
   async full(options: Partial<FullBudgetOptions> = {}): Promise<Omit<BudgetReconciliation, 'at'>> {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { admissionId, requestKey } from '../../../api/admissions/admission-key.js';
 import { canonicalJson } from '../../../api/admissions/canonical-json.js';
+import { Refusal } from '../../../api/refusal.js';
 import { ADMISSION_ID, ADMIT, admissionKey, EVALUATE } from '../../../shared/messages/admissions.js';
 
 interface Keyed {
@@ -14,6 +15,14 @@ const ask = (more: Keyed = {}, estimated_tokens = 100): Keyed => {
   return { ...asked, ...more };
 };
 
+const exactJson = fc.anything({
+  values: [
+    ...[fc.constant(null), fc.boolean(), fc.string(), fc.maxSafeInteger()],
+    fc.double({ min: -Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER, noNaN: true }),
+  ],
+  maxDepth: 4,
+});
+
 describe('api: canonical JSON', () => {
   it('is the same for the same value, whatever the order of its names', () => {
     const one = JSON.parse('{"b":[1,{"y":null,"x":"é"}],"a":true}');
@@ -24,7 +33,7 @@ describe('api: canonical JSON', () => {
 
   it('is JSON of an equal value', () => {
     fc.assert(
-      fc.property(fc.jsonValue(), (value) => {
+      fc.property(exactJson, (value) => {
         const plain: unknown = JSON.parse(JSON.stringify(value));
         expect(JSON.parse(canonicalJson(plain))).to.deep.equal(plain);
       }),
@@ -32,19 +41,7 @@ describe('api: canonical JSON', () => {
   });
 
   it('tells apart what differs', () => {
-    const texts = [
-      'null',
-      '1e400',
-      '"null"',
-      '[]',
-      '{}',
-      '[[]]',
-      '[null]',
-      '""',
-      '"\\ud800"',
-      '"\\ufffd"',
-      '0',
-    ];
+    const texts = ['null', '"null"', '[]', '{}', '[[]]', '[null]', '""', '"\\ud800"', '"\\ufffd"', '0'];
     texts.push(
       '{"a":1,"b":2}',
       '{"a":"1,\\"b\\":2"}',
@@ -55,6 +52,35 @@ describe('api: canonical JSON', () => {
     );
     const seen = new Set(texts.map((text) => canonicalJson(JSON.parse(text))));
     expect(seen.size).to.equal(texts.length);
+  });
+
+  describe('refuses a number that another one may have been', () => {
+    const defectOf = (text: string): unknown => {
+      try {
+        return canonicalJson(JSON.parse(text));
+      } catch (error) {
+        return error instanceof Refusal ? [error.code, error.extras.errors] : error;
+      }
+    };
+    const message = 'must be sent as a string: a number beyond ±9007199254740991 is not exact';
+    for (const [text, path] of [
+      ['{"payload":{"message_id":1234567890123456781}}', 'payload.message_id'],
+      ['{"payload":[0,{"a":[1,-9007199254740993]}]}', 'payload.1.a.1'],
+      ['{"payload":9007199254740992}', 'payload'],
+      ['{"payload":1e400}', 'payload'],
+      ['{"payload":{"a":[],"b":{},"c":-1e400}}', 'payload.c'],
+      [`{"payload":${'['.repeat(500_000)}1e20${']'.repeat(500_000)}}`, `payload${'.0'.repeat(15)}.…`],
+    ] as const) {
+      it(`${text.slice(0, 50)}`, () => {
+        expect(defectOf(text)).to.deep.equal(['invalid_request', [{ path, message }]]);
+      });
+    }
+
+    it('and takes the largest that are exact', () => {
+      for (const text of ['9007199254740991', '-9007199254740991', '[0.1,"1e400"]']) {
+        expect(defectOf(text)).to.equal(text);
+      }
+    });
   });
 
   it('takes any depth that a body can have', () => {

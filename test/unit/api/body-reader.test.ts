@@ -91,6 +91,20 @@ describe('BodyReader', () => {
     expect(await reader().readOptionalJson(request(['2'], { ...json, 'content-length': '1' }))).to.equal(2);
   });
 
+  it('takes a body of no bytes in chunks for none, and wants to know the type of any other', async () => {
+    const chunked = { 'transfer-encoding': 'chunked' };
+    for (const headers of [chunked, { ...json, ...chunked }]) {
+      expect(await reader().readOptionalJson(request([], headers))).to.equal(undefined);
+    }
+    expect(await reader().readOptionalJson(request(['{}'], { ...json, ...chunked }))).to.deep.equal({});
+    expect(await failure(reader().readOptionalJson(request(['{}'], chunked)))).to.equal(
+      'unsupported_media_type',
+    );
+    const text = { 'content-type': 'text/plain', ...chunked };
+    expect(await failure(reader().readOptionalJson(request([], text)))).to.equal('unsupported_media_type');
+    expect(await failure(reader().readJson(request([], { ...json, ...chunked })))).to.equal('malformed_json');
+  });
+
   it('notices a caller that hangs up', async () => {
     const req = request(['1']);
     const reading = failure(reader().readJson(req));

@@ -3,8 +3,9 @@ import fc from 'fast-check';
 import { FailOpenAllowance } from '../../../api/admissions/fail-open-allowance.js';
 
 const WINDOW_MS = 30_000;
+const REMEMBERED_MS = 20_000;
 const allowance = (tokensMax: number, rememberedMax = 100): FailOpenAllowance<string> =>
-  new FailOpenAllowance({ windowMs: WINDOW_MS, tokensMax, rememberedMax });
+  new FailOpenAllowance({ windowMs: WINDOW_MS, tokensMax, rememberedMax, rememberedMs: REMEMBERED_MS });
 
 describe('api: allowance for undecided admissions', () => {
   it('gives what there is to the last token, and nothing beyond', () => {
@@ -19,7 +20,7 @@ describe('api: allowance for undecided admissions', () => {
   it('begins anew with each window, aligned to the epoch, and forgets what it gave', () => {
     const tokens = allowance(100);
     expect(tokens.take(WINDOW_MS - 1, 100)).to.equal(true);
-    tokens.remember('a', 'given');
+    tokens.remember(WINDOW_MS - 1, 'a', 'given');
     expect(tokens.known(WINDOW_MS - 1, 'a')).to.equal('given');
     expect(tokens.known(WINDOW_MS, 'a')).to.equal(undefined);
     expect(tokens.take(WINDOW_MS, 100)).to.equal(true);
@@ -43,9 +44,30 @@ describe('api: allowance for undecided admissions', () => {
   it('gives nothing when it remembers as many as it may', () => {
     const tokens = allowance(100, 1);
     expect(tokens.take(0, 1)).to.equal(true);
-    tokens.remember('a', 'given');
+    tokens.remember(0, 'a', 'given');
     expect(tokens.take(0, 1)).to.equal(false);
     expect(tokens.take(WINDOW_MS, 1)).to.equal(true);
+  });
+
+  it('remembers whom it gave to for a time, not for the whole window; the tokens stay taken', () => {
+    const tokens = allowance(100, 1);
+    expect(tokens.take(0, 60)).to.equal(true);
+    tokens.remember(0, 'a', 'given');
+    expect(tokens.known(REMEMBERED_MS - 1, 'a')).to.equal('given');
+    expect(tokens.known(REMEMBERED_MS, 'a')).to.equal(undefined);
+    expect(tokens.take(REMEMBERED_MS, 41)).to.equal(false);
+    // There is room for another one.
+    expect(tokens.take(REMEMBERED_MS, 40)).to.equal(true);
+  });
+
+  it('forgets one of them, not what it was given', () => {
+    const tokens = allowance(100);
+    expect(tokens.take(0, 100)).to.equal(true);
+    tokens.remember(0, 'a', 'given');
+    tokens.remember(0, 'b', 'given');
+    tokens.forget('a');
+    expect([tokens.known(0, 'a'), tokens.known(0, 'b')]).to.deep.equal([undefined, 'given']);
+    expect(tokens.take(0, 1)).to.equal(false);
   });
 
   it('gives nothing at all where the allowance is 0', () => {

@@ -6,6 +6,7 @@ import type {
   BudgetsPutReply,
   EndReply,
   EvaluateReply,
+  FailedOpen,
 } from '../../../shared/messages/admissions.js';
 import type { BudgetConfig } from '../../../shared/state/budget-config.js';
 import type { Admission } from '../../../shared/state/budget-state.js';
@@ -65,11 +66,7 @@ export function cancel(to: BudgetPartition, at: number, { ids }: Pick<Admission,
   return to.ask(at, budgetMessage('cancel', { admission: ids.at(-1)! }));
 }
 
-export function failOpen(
-  to: BudgetPartition,
-  at: number,
-  asked: Partial<AdmissionRequest & { settled: boolean }> = {},
-): void {
+export function failOpen(to: BudgetPartition, at: number, asked: Partial<FailedOpen> = {}): void {
   const data = { ...request({ admission: freshId(), ...asked }), settled: asked.settled ?? false };
   const { reply: _nobodyWaits, ...message } = budgetMessage('failed_open', data);
   to.ask(at, message);

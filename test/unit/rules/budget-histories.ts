@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { BudgetSettings } from '../../../shared/budget-settings.js';
-import type { AdmissionRequest } from '../../../shared/messages/admissions.js';
+import { type AdmissionRequest, admissionKey, type FailedOpen } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { type BudgetConfig, DEFAULT_BUDGETS, type LevelConfig } from '../../../shared/state/budget-config.js';
 import { admissionId, budgetMessage, put } from './budget-messages.js';
@@ -60,6 +60,7 @@ const wait = fc.oneof(
   { weight: 10, arbitrary: fc.integer({ min: 0, max: 4000 }) },
   { weight: 4, arbitrary: fc.integer({ min: 0, max: 40_000 }) },
   { weight: 1, arbitrary: fc.integer({ min: 290_000, max: 4_000_000 }) },
+  { weight: 1, arbitrary: fc.integer({ min: 80_000_000, max: 400_000_000 }) },
 );
 const tenant = fc.constantFrom('acme', 'acme', 'weyland');
 
@@ -88,7 +89,9 @@ const drawnFailedOpen = fc.record({
   wait,
   kind: fc.constant('failed_open' as const),
   request: drawnRequest,
-  which: fc.option(fc.nat()),
+  which: fc.nat(),
+  /** Told of with the id it was sent with, or with another one; or it was never sent. */
+  how: fc.constantFrom('sent', 'sent_as', 'unsent', 'unsent'),
 });
 const drawnPut = fc.record({
   wait,
@@ -99,6 +102,8 @@ const drawnPut = fc.record({
 });
 const drawnSettings = fc.record({ wait, kind: fc.constant('settings' as const), settings });
 
+const drawnTimerLost = fc.record({ wait, tenant, kind: fc.constant('timer_lost' as const) });
+
 type DrawOf<Drawn> = Drawn extends fc.Arbitrary<infer T> ? T : never;
 type RequestDraw = DrawOf<typeof drawnRequest>;
 type EndDraw = DrawOf<typeof drawnEnd>;
@@ -107,6 +112,7 @@ type Draw =
   | EndDraw
   | DrawOf<typeof drawnFailedOpen>
   | DrawOf<typeof drawnPut>
+  | DrawOf<typeof drawnTimerLost>
   | DrawOf<typeof drawnSettings>;
 
 export interface History {
@@ -147,9 +153,17 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
     made.push(one);
     return one;
   };
+  /** As a process answers that takes the store to be away. */
+  const renamed = ({ tenant: of, request, evaluated }: Made): Omit<FailedOpen, 'settled'> => {
+    const asked = request.admission;
+    const report = { ...request, admission: admissionId(admissionKey(asked), made.length, 'o') };
+    made.push({ tenant: of, request: report, evaluated });
+    return asked[16] === 'a' ? { ...report, asked } : report;
+  };
   for (const draw of draws) {
     at += draw.wait;
     if (draw.kind === 'settings') inputs.push({ kind: 'settings', at, settings: draw.settings });
+    else if (draw.kind === 'timer_lost') inputs.push({ kind: 'timer_lost', at, tenant: draw.tenant });
     else if (draw.kind === 'put') {
       const { config: drawn, restoredAgo } = draw;
       const data =
@@ -158,13 +172,11 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
           : put({ ...drawn, version: 99, appliedAt: at - restoredAgo }, { restored: true });
       send(budgetMessage('budgets_put', data, draw.tenant));
     } else if (draw.kind === 'failed_open') {
-      const known = draw.which === null ? undefined : made[draw.which % (made.length || 1)];
-      const { tenant: of, request, evaluated } = known ?? requestOf(draw.request, 'o');
-      const { reply: _nobodyWaits, ...message } = budgetMessage(
-        'failed_open',
-        { ...request, settled: evaluated },
-        of,
-      );
+      const known = draw.how === 'unsent' ? undefined : made[draw.which % (made.length || 1)];
+      const one = known ?? requestOf(draw.request, 'o');
+      const report = known !== undefined && draw.how === 'sent_as' ? renamed(known) : one.request;
+      const data = { ...report, settled: one.evaluated };
+      const { reply: _nobodyWaits, ...message } = budgetMessage('failed_open', data, one.tenant);
       send(message);
     } else if ('pipeline' in draw) {
       const { request } = requestOf(draw, 'a');
@@ -207,9 +219,10 @@ const ends = { weight: 7, arbitrary: drawnEnd };
 export const anything = histories(
   requests,
   ends,
-  { weight: 2, arbitrary: drawnFailedOpen },
+  { weight: 4, arbitrary: drawnFailedOpen },
   { weight: 1, arbitrary: drawnPut },
   { weight: 1, arbitrary: drawnSettings },
+  { weight: 1, arbitrary: drawnTimerLost },
 );
 
 /** Nothing is used that was not granted by a decision before: no overruns, nothing answered without a decision. */

@@ -65,19 +65,34 @@ export function expectConserved(partition: BudgetPartition): void {
   const ledger = partition.ledger();
   for (const tenant of ['acme', 'weyland']) {
     const own = ledger.filter((entry) => entry.tenant === tenant);
-    expect(own.map(({ seq }) => seq)).to.deep.equal(own.map((_, n) => n + 1));
+    const epochs = [...new Set(own.map(({ epoch }) => epoch))];
+    expect(epochs).to.deep.equal(epochs.toSorted((one, other) => one - other));
+    for (const epoch of epochs) {
+      const numbers = own.filter((entry) => entry.epoch === epoch).map(({ seq }) => seq);
+      expect(numbers).to.deep.equal(numbers.map((_, n) => n + 1));
+    }
+    // All that is known of a window is in one ledger.
+    for (const start of new Set(own.map(({ window }) => window))) {
+      const about = own.filter(({ window }) => window === start).map(({ epoch }) => epoch);
+      expect(new Set(about).size).to.equal(1);
+    }
     const windows: BudgetWindow[] = [];
     const admissions: Admission[] = [];
+    let pastHolds = 0;
+    let open: number | undefined;
     for (const [name, text] of texts) {
       if (name === `budget:${tenant}`) {
         const state = decodeBudget(text);
-        expect(state.entries).to.equal(own.length);
+        expect(state.entries).to.equal(own.filter(({ epoch }) => epoch === state.epoch).length);
+        pastHolds = state.pastHolds;
+        open = state.window?.start;
         if (state.window !== null) windows.push(state.window);
       }
       if (name.startsWith(`budget-window:${tenant}:`)) windows.push(decodePastWindow(text));
       if (name.startsWith(`admission:${tenant}:`)) admissions.push(...decodeAdmissions(text).admissions);
     }
     const held = admissions.filter(({ status }) => status === 'held');
+    expect(pastHolds).to.equal(held.filter(({ window }) => window !== open).length);
     expect(new Set(windows.map(({ start }) => start)).size).to.equal(windows.length);
     for (const window of windows) expectWindow(window, own, held, tenant);
     for (const { window } of held) expect(windows.map(({ start }) => start)).to.include(window);

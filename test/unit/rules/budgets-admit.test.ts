@@ -111,7 +111,7 @@ describe('admission', () => {
     );
     expect(admit(to, NOON, { priority: 'P0', estimated: 101 })).to.deep.equal({
       kind: 'refused',
-      by: { level: 'monitoring', available: 100, resetsAt: NOON + 30_000 },
+      by: { level: 'monitoring', available: 100, resetsAt: NOON + 30_000, version: 1 },
       retryAfterMs: 30_000,
       attempts: 1,
     });
@@ -144,7 +144,7 @@ describe('admission', () => {
     admit(to, NOON, { pipeline: 'job', estimated: 340 });
     expect(admit(to, NOON, { pipeline: 'job', estimated: 300 })).to.deep.equal({
       kind: 'refused',
-      by: { level: 'team', available: 135, resetsAt: NOON + 30_000 },
+      by: { level: 'team', available: 135, resetsAt: NOON + 30_000, version: 1 },
       retryAfterMs: 30_000,
       attempts: 1,
     });
@@ -214,7 +214,7 @@ describe('admission', () => {
     );
     expect(admit(to, NOON, { pipeline: 'job', estimated: 2 })).to.deep.include({
       kind: 'refused',
-      by: { level: 'job', available: 1, resetsAt: NOON + 30_000 },
+      by: { level: 'job', available: 1, resetsAt: NOON + 30_000, version: 1 },
     });
     const big = partitionWith(
       budgets({

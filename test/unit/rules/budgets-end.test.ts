@@ -61,7 +61,7 @@ describe('settling an admission', () => {
     expect(to.counts('overrun_tokens')).to.equal(4900);
     expect(admit(to, NOON, { estimated: 1 })).to.deep.include({
       kind: 'refused',
-      by: { level: 'monitoring', available: 0, resetsAt: END },
+      by: { level: 'monitoring', available: 0, resetsAt: END, version: 1 },
     });
   });
 

@@ -36,7 +36,7 @@ describe('evaluation', () => {
       granted: 0,
       remaining,
       refused: {
-        by: { level: 'monitoring', available: 100, resetsAt: NOON + 30_000 },
+        by: { level: 'monitoring', available: 100, resetsAt: NOON + 30_000, version: 1 },
         retryAfterMs: 29_000,
         attempts: 1,
       },
@@ -131,7 +131,7 @@ describe('evaluation', () => {
     expect(evaluate(to, NOON + 10, { admission, estimated: 900 })).to.deep.include({
       decision: 'REJECT',
       refused: {
-        by: { level: 'monitoring', available: 475, resetsAt: NOON + 30_000 },
+        by: { level: 'monitoring', available: 475, resetsAt: NOON + 30_000, version: 1 },
         retryAfterMs: 29_990,
         attempts: 2,
       },

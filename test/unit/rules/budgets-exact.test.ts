@@ -1,10 +1,9 @@
 import { expect } from 'chai';
-import { foldBudgetMessage, pastWindowOf } from '../../../rules/budgets.js';
-import * as names from '../../../shared/keys.js';
+import { foldBudgetMessage, pastWindowsOf } from '../../../rules/budgets.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { admit, freshId, granted, NOON, partitionWith, settle } from './budget-asking.js';
 import { admissionId, budgetMessage, budgets, put, request } from './budget-messages.js';
-import { type BudgetPartition, SETTINGS } from './budget-partition.js';
+import { type BudgetPartition, NAMES, SETTINGS } from './budget-partition.js';
 
 const ROOM = 1000;
 
@@ -17,9 +16,9 @@ function foldNearlyFull(to: BudgetPartition, at: number, message: Message): numb
   const step = {};
   const draft = { ...state, owner: step };
   const before = structuredClone(draft);
-  const states = { state: draft, admissions: to.admissions(admission), partition: null, past: () => null };
+  const states = { state: draft, admissions: to.admissions(admission), past: () => null };
   try {
-    foldBudgetMessage(message, states, { tenant: 'acme', at, settings: SETTINGS, names, step });
+    foldBudgetMessage(message, states, { tenant: 'acme', at, settings: SETTINGS, names: NAMES, step });
   } catch (error) {
     expect(draft).to.deep.equal(before);
     throw error;
@@ -109,7 +108,7 @@ describe('a message of budgets that is none', () => {
   });
 });
 
-describe('the window that is over and that an input will change', () => {
+describe('a window that is over and that an input may change', () => {
   it('is that of the admission, while something of it is held or may be given back', () => {
     const charge = { ...SETTINGS, holdExpiry: 'charge' as const };
     const to = partitionWith(budgets(), charge);
@@ -117,23 +116,23 @@ describe('the window that is over and that an input will change', () => {
     const expired = granted(to, NOON, { holdMs: 1 });
     const done = granted(to, NOON);
     settle(to, NOON, done, 1);
-    const startOf = (admission: string, type: 'settle' | 'cancel' | 'failed_open' | 'admit') => {
+    const startsOf = (admission: string, type: 'settle' | 'cancel' | 'failed_open' | 'admit') => {
       const message = { type, tenant: 'acme', subject: 'acme', id: 'x', data: { admission } };
-      return pastWindowOf({ message }, { state: to.state(), admissions: to.admissions(admission) });
+      return pastWindowsOf({ message }, { state: to.state(), admissions: to.admissions(admission) });
     };
-    for (const { ids } of [held, expired, done]) expect(startOf(ids[0]!, 'settle')).to.equal(undefined);
+    for (const { ids } of [held, expired, done]) expect(startsOf(ids[0]!, 'settle')).to.deep.equal([]);
     admit(to, NOON + 40_000);
     for (const { ids } of [held, expired]) {
       for (const type of ['settle', 'cancel', 'failed_open'] as const) {
-        expect(startOf(ids[0]!, type)).to.equal(NOON);
+        expect(startsOf(ids[0]!, type)).to.deep.equal([NOON]);
       }
-      expect(startOf(ids[0]!, 'admit')).to.equal(undefined);
+      expect(startsOf(ids[0]!, 'admit')).to.deep.equal([]);
     }
-    expect(startOf(done.ids[0]!, 'settle')).to.equal(undefined);
-    expect(startOf(admissionId('nobody'), 'settle')).to.equal(undefined);
-    const timer = names.admissionDocument('acme', held.ids[0]!.slice(0, 16));
+    expect(startsOf(done.ids[0]!, 'settle')).to.deep.equal([]);
+    expect(startsOf(admissionId('nobody'), 'settle')).to.deep.equal([]);
+    const timer = NAMES.admissionDocument('acme', held.ids[0]!.slice(0, 16));
     const known = { state: to.state(), admissions: to.admissions(held.ids[0]!) };
-    expect(pastWindowOf({ timer }, known)).to.equal(NOON);
-    expect(pastWindowOf({ timer: 'reset:acme' }, { ...known, admissions: null })).to.equal(undefined);
+    expect(pastWindowsOf({ timer }, known)).to.deep.equal([NOON]);
+    expect(pastWindowsOf({ timer: 'reset:acme' }, { ...known, admissions: null })).to.deep.equal([]);
   });
 });

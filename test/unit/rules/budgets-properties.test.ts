@@ -1,11 +1,17 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { AdmissionRequest, AdmitReply, EvaluateReply } from '../../../shared/messages/admissions.js';
+import type {
+  AdmissionRequest,
+  AdmitReply,
+  EvaluateReply,
+  FailedOpen,
+} from '../../../shared/messages/admissions.js';
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
+import type { Admission, AdmissionDocument } from '../../../shared/state/budget-state.js';
 import { anything, frugal, type History, unabandoned } from './budget-histories.js';
-import { admissionId } from './budget-messages.js';
+import { admissionId, budgetMessage } from './budget-messages.js';
 import { BudgetPartition } from './budget-partition.js';
 import { expectConserved, expectedDecision, sumsOf } from './budget-recount.js';
 
@@ -38,10 +44,23 @@ interface Seen {
   readonly message: Message;
   readonly reply: unknown;
   readonly partition: BudgetPartition;
+  /** What was known of its key before it. */
+  readonly known: AdmissionDocument | null;
   /** Entries of the ledger before it. */
   readonly ledger: number;
   /** How many retries it was counted as. */
   readonly retries: number;
+}
+
+/** All timers that are not lost fire; then somebody asks, of each tenant. */
+function runOut(partition: BudgetPartition): void {
+  partition.idle(partition.now + 100_000_000);
+  for (const tenant of ['acme', 'weyland']) {
+    const cancel = budgetMessage('cancel', { admission: admissionId('nobody') }, tenant);
+    const { reply: _nobodyWaits, ...message } = cancel;
+    partition.ask(partition.now, message);
+  }
+  partition.idle(partition.now + 1_000_000_000);
 }
 
 /** Every input in a step of its own; `see` is told what became of each message. */
@@ -51,6 +70,9 @@ function runWatched({ settings, inputs }: History, see: (seen: Seen) => void): B
     partition.idle(input.at);
     const { length } = partition.effects;
     const ledger = partition.ledger().length;
+    const { admission } = ('message' in input ? input.message.data : {}) as Partial<AdmissionRequest>;
+    const tenant = 'message' in input ? input.message.tenant : undefined;
+    const known = admission === undefined ? null : partition.admissions(admission, tenant);
     partition.run([input]);
     if (input.kind !== 'message') continue;
     const effects = partition.effects.slice(length);
@@ -58,7 +80,7 @@ function runWatched({ settings, inputs }: History, see: (seen: Seen) => void): B
     const retries = effects.filter(
       (effect) => effect.kind === 'count' && effect.metric === 'admission_retry',
     ).length;
-    see({ message: input.message, reply, partition, ledger, retries });
+    see({ message: input.message, reply, partition, known, ledger, retries });
   }
   return partition;
 }
@@ -71,7 +93,7 @@ function outcome(
   expires: boolean,
 ) {
   const partition = new BudgetPartition(settings, { forgets, expires });
-  partition.run(inputs, ...sizes).idle(inputs.at(-1)!.at + 100_000_000);
+  runOut(partition.run(inputs, ...sizes));
   expect(partition.deadLetters).to.deep.equal([]);
   return partition;
 }
@@ -95,7 +117,70 @@ function withRetries({ settings, inputs }: History, times: number): History {
   };
 }
 
+/** What was answered undecided is known afterwards, and is charged unless its caller, or its expiry, says otherwise. */
+function expectCharged({ message, partition, known, ledger }: Seen): void {
+  const { admission: id, asked, body } = message.data as FailedOpen;
+  const isKnown = (each: Admission, other: string | undefined) =>
+    other !== undefined && each.ids.includes(other) && (each.keepUntil ?? Infinity) > partition.now;
+  const before = known?.admissions.filter(
+    (each) => each.status !== 'refused' && (isKnown(each, id) || isKnown(each, asked)),
+  );
+  const after = partition
+    .admissions(id, message.tenant)!
+    .admissions.find((each) => each.ids.includes(id) && each.body === body);
+  if (after === undefined) throw new Error('nobody knows of what was answered');
+  const { status, expiresAt, expiry, estimated, granted, charged } = after;
+  if (status === 'held') expect(granted).to.equal(estimated);
+  else if (status === 'settled' && expiresAt === null) expect(charged).to.equal(estimated);
+  else if (status !== 'settled') {
+    // It is over only for who was told of it before.
+    expect(before).to.have.length.greaterThan(0);
+    if (expiry === 'charge' && status === 'expired') expect(charged).to.equal(estimated);
+  }
+  const entries = partition
+    .ledger()
+    .slice(ledger)
+    .filter(({ kind }) => kind === 'fail_open');
+  const debited = entries.reduce((sum, { held, settled }) => sum + held + settled, 0);
+  expect(debited).to.be.within(0, estimated);
+  if (known?.admissions.some((each) => isKnown(each, id) && each.body === body && each.failedOpen !== null)) {
+    expect(debited).to.equal(0);
+  }
+}
+
 describe('budgets, whatever happens', () => {
+  it('charge what was answered undecided, once, whatever is known of it', () => {
+    fc.assert(
+      fc.property(anything, (history) => {
+        runWatched(history, (seen) => {
+          if (seen.message.type === 'failed_open') expectCharged(seen);
+        });
+      }),
+      RUNS,
+    );
+  });
+
+  it('never keep a window open beyond its end, nor repeat a refusal that other budgets or windows gave', () => {
+    fc.assert(
+      fc.property(anything, (history) => {
+        const first = new Map<string, number>();
+        runWatched(history, ({ message, reply, partition }) => {
+          const state = partition.state(message.tenant);
+          expect(state?.window?.end ?? Infinity).to.be.greaterThan(partition.now);
+          const answer = reply as AdmitReply | EvaluateReply | undefined;
+          const refused = answer?.kind === 'evaluated' ? answer.refused : answer;
+          if (refused === undefined || !('by' in refused)) return;
+          const { admission } = message.data as AdmissionRequest;
+          const name = `${message.tenant} ${admissionKey(admission)}`;
+          const version = state?.config?.version ?? 0;
+          if (refused.attempts === 1) first.set(name, version);
+          expect([first.get(name), refused.by.resetsAt]).to.deep.equal([version, state!.window!.end]);
+        });
+      }),
+      RUNS,
+    );
+  });
+
   it('decide each request by exactly what is used at the moment it is decided', () => {
     fc.assert(
       fc.property(anything, (history) => {
@@ -138,7 +223,7 @@ describe('budgets, whatever happens', () => {
     fc.assert(
       fc.property(anything, (history) => {
         const partition = runWatched(history, ({ partition: now }) => expectConserved(now));
-        partition.idle(partition.now + 100_000_000);
+        runOut(partition);
         expectConserved(partition);
         for (const tenant of ['acme', 'weyland']) {
           expect(partition.state(tenant)?.window ?? null).to.equal(null);

@@ -1,8 +1,6 @@
 import { expect } from 'chai';
 import { capsOf, configOf, largestRequest, pathOf, treeOf } from '../../../rules/budgets.js';
-import { PARTITION_DOCUMENT } from '../../../shared/keys.js';
 import { DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
-import type { BudgetsPartition } from '../../../shared/state/budget-state.js';
 import {
   admit,
   entries,
@@ -18,8 +16,6 @@ import { budgets, level } from './budget-messages.js';
 import { BudgetPartition, SETTINGS } from './budget-partition.js';
 
 const END = NOON + 30_000;
-const configured = (of: BudgetPartition) =>
-  of.document<BudgetsPartition>(PARTITION_DOCUMENT)?.configured.get('acme');
 
 describe('putting budgets', () => {
   it('numbers and dates them, tells the audit, and applies from then on', () => {
@@ -37,7 +33,7 @@ describe('putting budgets', () => {
       { tenant: 'acme', config, actor: 'alice', reason: 'because' },
     ]);
     expect(configOf(to.state())).to.deep.equal(config);
-    expect(configured(to)).to.equal(NOON + 5);
+    expect([...to.configured]).to.deep.equal([['acme', NOON + 5]]);
     expect(admit(to, NOON + 6)).to.deep.include({
       remaining: [
         ['global', 9300],
@@ -74,7 +70,7 @@ describe('putting budgets', () => {
     putBudgets(to, NOON, budgets({ version: 9, appliedAt: NOON - 10 }), restored);
     putBudgets(to, NOON, seeded, restored);
     expect(to.state()!.config).to.deep.equal(later);
-    expect(configured(to)).to.equal(NOON - 10);
+    expect([...to.configured]).to.deep.equal([['acme', NOON - 10]]);
     expect(to.emitted('budgets_applied')).to.deep.equal([]);
   });
 
@@ -109,7 +105,7 @@ describe('putting budgets', () => {
     const { length } = to.effects;
     putBudgets(to, NOON + 1, budgets());
     expect(to.state()!.window).to.include({ start: NOON, end: END });
-    expect(to.effects.slice(length).map(({ kind }) => kind)).to.deep.equal(['emit', 'reply']);
+    expect(to.effects.slice(length).map(({ kind }) => kind)).to.deep.equal(['index', 'emit', 'reply']);
   });
 
   it('leaves the use of levels that disappear to the window, and what was granted to its path', () => {

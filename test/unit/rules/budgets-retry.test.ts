@@ -89,7 +89,7 @@ describe('a retry of an admission', () => {
     const to = partitionWith();
     const admission = freshId();
     admit(to, NOON, { estimated: 950 });
-    const by = { level: 'monitoring', available: 475, resetsAt: NOON + 30_000 };
+    const by = { level: 'monitoring', available: 475, resetsAt: NOON + 30_000, version: 1 };
     admit(to, NOON, { admission, estimated: 900 });
     const levels = structuredClone(to.state()!.window!.levels);
     expect(admit(to, NOON + 29_999, { admission, estimated: 900 })).to.deep.equal({

@@ -42,6 +42,10 @@ describe('contract: budgets that Redis has lost', () => {
     await budgets.expectUsed({ held: 4 * LOOK.hold + LOOK.admit, settled: 0 });
     const [old] = await budgets.ledgers();
 
+    await until(10_000, 'Postgres has all versions', async () => {
+      const versions = await Promise.all([open, other].map((caller) => storedVersions(caller)));
+      return versions.join() === '2,1';
+    });
     // Nobody heals while we look (the lock of it seems to be taken): a partition begins with what Postgres has.
     const healing = new Keys(weir.namespace).lock('heal-budgets').lease;
     await weir.redis.multi().flushall().set(healing, 'somebody:1:else', 'PX', 60_000).exec();
@@ -147,4 +151,10 @@ describe('contract: budgets that Redis has lost', () => {
 
 async function versionOf(caller: BudgetCaller): Promise<number> {
   return (await caller.send<{ version: number }>('GET', '/budgets')).body.version;
+}
+
+/** How many versions of its budgets Postgres has. */
+async function storedVersions(caller: BudgetCaller): Promise<number> {
+  const { body } = await caller.send<{ versions: unknown[] }>('GET', '/budgets/versions');
+  return body.versions.length;
 }

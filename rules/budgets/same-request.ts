@@ -1,0 +1,51 @@
+import type { FailedOpen } from '../../shared/messages/admissions.js';
+import type { Admission } from '../../shared/state/budget-state.js';
+import { findAdmission, isForgotten } from './admission-document.js';
+import type { Books } from './books.js';
+
+/**
+ * The admission that a request is a retry of: the one that has its very id, for as long as it is known; or the newest
+ * with its key, for some time, or while it is held.
+ */
+export function sameRequest(books: Books, id: string): Admission | undefined {
+  const { admissions, at } = books;
+  if (admissions === null) return undefined;
+  const own = findAdmission(admissions, id, at);
+  return own !== undefined && isAlike(books, own) ? own : newestAlike(books);
+}
+
+/**
+ * The admission that a request which was answered undecided has become: the one with the id of the answer, or with the id
+ * it was sent with; else the newest with its key, as above, or one with its body that was charged beside it.
+ */
+export function reportedRequest(books: Books, { admission, asked, body }: FailedOpen): Admission | undefined {
+  const { admissions, at } = books;
+  if (admissions === null) return undefined;
+  const known = admissions.admissions.filter((each) => !isForgotten(each, at) && each.status !== 'refused');
+  const own = known.filter(({ ids }) => ids.includes(admission));
+  const sent = known.findLast(({ ids }) => asked !== undefined && ids.includes(asked));
+  const newest = newestAlike(books);
+  return (
+    own.findLast((each) => each.body === body) ??
+    own.at(-1) ??
+    // By somebody else, who asked for the same.
+    (sent?.status === 'cancelled' ? undefined : sent) ??
+    (newest?.body === body
+      ? newest
+      : (known.findLast((each) => each.body === body && at < each.dedupeUntil) ?? newest))
+  );
+}
+
+function newestAlike(books: Books): Admission | undefined {
+  const newest = books.admissions?.admissions.at(-1);
+  if (newest === undefined || isForgotten(newest, books.at) || !isAlike(books, newest)) return undefined;
+  return newest.status === 'held' || books.at < newest.dedupeUntil ? newest : undefined;
+}
+
+/** A refusal holds while its window and the budgets are those that refused: otherwise it is decided anew. */
+function isAlike({ present, config }: Books, { refusedBy, window }: Admission): boolean {
+  if (refusedBy === null) return true;
+  const open = present?.window ?? null;
+  if (open === null || open.start !== window) return false;
+  return open.end === refusedBy.resetsAt && config.version === refusedBy.version;
+}
