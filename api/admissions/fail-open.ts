@@ -168,7 +168,7 @@ export class FailOpen {
       ...(isSent || appending === undefined ? {} : { asked: data.admission }),
     };
     const message: Message<FailedOpen> = {
-      ...{ type: FAILED_OPEN, tenant, subject: tenant, id: `fo-${admission}` },
+      ...{ type: FAILED_OPEN, tenant, subject: tenant, id: `fo-${admission}${data.body}` },
       ...{ data: failedOpen, request: requestId },
     };
     const reported = this.reports.add({ slot, text: JSON.stringify(message), after: appending });

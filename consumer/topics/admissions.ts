@@ -18,13 +18,7 @@ import {
   budgetWindowDocument,
   CONFIGURED_INDEX,
 } from '../../shared/keys.js';
-import {
-  ADMIT,
-  type AdmissionRequest,
-  admissionKey,
-  BUDGETS_PUT,
-  EVALUATE,
-} from '../../shared/messages/admissions.js';
+import { ADMIT, admissionKey, BUDGETS_PUT, EVALUATE } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import {
   decodeAdmissions,

@@ -1,11 +1,6 @@
 import type { AdmissionCountEffect, Effect } from '../../shared/effects.js';
 import type { Remaining } from '../../shared/messages/admissions.js';
-import {
-  BUDGET_SNAPSHOT,
-  LEDGER,
-  type LedgerEntry,
-  type LedgerKind,
-} from '../../shared/messages/budget-emissions.js';
+import { BUDGET_SNAPSHOT, LEDGER, type LedgerEntry } from '../../shared/messages/budget-emissions.js';
 import { type BudgetConfig, type Priority, WINDOW_LEVELS_MAX } from '../../shared/state/budget-config.js';
 import type {
   Admission,
@@ -16,7 +11,7 @@ import type {
 } from '../../shared/state/budget-state.js';
 import { withAdmission, withChanged, withOther } from './admission-document.js';
 import { FORGET_AFTER_MS, newState, rememberedState } from './born-again.js';
-import type { BudgetContext, BudgetFolded, BudgetStates } from './context.js';
+import type { BudgetContext, BudgetFolded, BudgetStates, Posting } from './context.js';
 import { availableAt } from './decide.js';
 import { configOf, type Path, type Tree, treeOf } from './levels.js';
 import {
@@ -31,14 +26,6 @@ import {
 } from './window.js';
 
 type Changing<T> = { -readonly [Key in keyof T]: T[Key] };
-
-/** What one entry of the ledger does to every level of an admission's path. */
-export interface Posting {
-  readonly kind: LedgerKind;
-  readonly held: number;
-  readonly settled: number;
-  readonly tokens?: number;
-}
 
 /**
  * The books of one tenant while one input is folded: every change of what is held or settled goes through `post`, which

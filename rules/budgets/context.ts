@@ -1,5 +1,6 @@
 import type { BudgetSettings } from '../../shared/budget-settings.js';
 import type { Effect } from '../../shared/effects.js';
+import type { LedgerKind } from '../../shared/messages/budget-emissions.js';
 import type { AdmissionDocument, BudgetState, PastWindow } from '../../shared/state/budget-state.js';
 
 /** How documents and timers are called: `shared/keys.ts` makes the names. */
@@ -38,4 +39,12 @@ export interface BudgetFolded {
   /** null: the document goes. */
   readonly past?: readonly (readonly [start: number, window: PastWindow | null])[];
   readonly effects: readonly Effect[];
+}
+
+/** What one entry of the ledger does to every level of an admission's path. */
+export interface Posting {
+  readonly kind: LedgerKind;
+  readonly held: number;
+  readonly settled: number;
+  readonly tokens?: number;
 }

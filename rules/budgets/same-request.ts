@@ -25,14 +25,14 @@ export function reportedRequest(books: Books, { admission, asked, body }: Failed
   const own = known.filter(({ ids }) => ids.includes(admission));
   const sent = known.findLast(({ ids }) => asked !== undefined && ids.includes(asked));
   const newest = newestAlike(books);
+  const alike = known.filter((each) => each.body === body);
+  const beside = alike.findLast(({ status, dedupeUntil }) => status === 'settled' && at < dedupeUntil);
   return (
-    own.findLast((each) => each.body === body) ??
+    own.findLast((each) => alike.includes(each)) ??
     own.at(-1) ??
     // By somebody else, who asked for the same.
     (sent?.status === 'cancelled' ? undefined : sent) ??
-    (newest?.body === body
-      ? newest
-      : (known.findLast((each) => each.body === body && at < each.dedupeUntil) ?? newest))
+    (newest?.body === body ? newest : (beside ?? newest))
   );
 }
 

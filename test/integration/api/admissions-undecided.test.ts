@@ -189,7 +189,10 @@ describe('api: admissions that no worker decides', () => {
         expect(answers.map((answer) => answer.body['attempts']).length).to.equal(20);
         expect(await metric(api, 'weir_fail_open_tokens_total')).to.equal(600);
         const failed = (await admissionMessages(api)).filter(({ type }) => type === 'failed_open');
-        expect(failed.map(({ id }) => id)).to.deep.equal([`fo-${answers[0]!.body['admission_id']}`]);
+        const [given] = answers;
+        expect(failed.map(({ id, data }) => [id, data['admission']])).to.deep.equal([
+          [`fo-${given!.body['admission_id']}${failed[0]!.data['body']}`, given!.body['admission_id']],
+        ]);
         const again = await admit({ ...body, estimated_tokens: 600 });
         expect([again.status, again.body['attempts']]).to.deep.equal([200, 21]);
       });

@@ -75,7 +75,7 @@ const drawnRequest = fc.record({
   priority: fc.constantFrom('P0', 'P1', 'P1', 'P2'),
   estimated: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 900 })),
   body: fc.constantFrom('one', 'one', 'one', 'two'),
-  holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000, 70_000)),
+  holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000, 70_000, 400_000_000)),
 });
 /** `which` says which of the ids that were made before; `more` is the use beyond the estimate. */
 const drawnEnd = fc.record({
@@ -224,6 +224,9 @@ export const anything = histories(
   { weight: 1, arbitrary: drawnSettings },
   { weight: 1, arbitrary: drawnTimerLost },
 );
+
+/** Budgets that change between requests. */
+export const changing = histories({ ...requests, weight: 4 }, { weight: 1, arbitrary: drawnPut });
 
 /** Nothing is used that was not granted by a decision before: no overruns, nothing answered without a decision. */
 export const frugal = histories(requests, {

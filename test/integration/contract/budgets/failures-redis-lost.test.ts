@@ -6,7 +6,7 @@ import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { RedisServer, until } from '../../../support/redis-server.js';
 import type { TestWorker } from '../../../support/workers.js';
 import { BudgetCaller } from './budget-caller.js';
-import { BudgetsUnderFault, DECIDED, LOOK, type Seen } from './failures.js';
+import { BudgetsUnderFault, DECIDED, LOOK } from './failures.js';
 
 const EVALUATION = { pipeline: 'llm', priority: 'P1', estimated_tokens: 1 } as const;
 
