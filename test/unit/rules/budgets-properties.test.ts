@@ -127,7 +127,7 @@ function expectCharged({ message, partition, known, ledger }: Seen): void {
   );
   const after = partition
     .admissions(id, message.tenant)!
-    .admissions.find((each) => each.ids.includes(id) && each.body === body);
+    .admissions.findLast((each) => isKnown(each, id) && each.body === body);
   if (after === undefined) throw new Error('nobody knows of what was answered');
   const { status, expiresAt, expiry, estimated, granted, charged } = after;
   if (status === 'held') expect(granted).to.equal(estimated);
