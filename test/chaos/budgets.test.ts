@@ -5,9 +5,9 @@ import { ApiProcess } from '../support/api-process.js';
 import { HttpClient } from '../support/http-client.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer, until } from '../support/redis-server.js';
+import { expectNoDrift } from '../support/run-reconcile.js';
 import { Fleet } from '../support/worker-process.js';
 import { admitUntilDecided, type FinalAnswer } from './admission-client.js';
-import { expectNoDrift } from './run-reconcile.js';
 
 const REQUESTS = 2000;
 const FITS = 100;

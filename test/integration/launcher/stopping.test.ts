@@ -57,7 +57,7 @@ describe('the launcher when it stops', function () {
       return launcher.exit !== undefined;
     });
     expect(await launcher.ended()).to.equal(130);
-    await launcher.gone(2000);
+    await launcher.gone(8000);
   });
 
   it('stops in order when the signal comes while it starts', async () => {

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import { budgetDocument } from '../../../shared/keys.js';
 import type { BudgetReconciliation } from '../../../shared/reconciliation/budget-reconciliation.js';
+import { type Ended, runReconcile } from '../../support/run-reconcile.js';
 import { admit, granted, NOON, putBudgets } from '../../unit/rules/budget-asking.js';
 import { budgets, TENANT } from '../../unit/rules/budget-messages.js';
 import { BudgetsUnderTest } from './budgets-under-test.js';
-import { type Ended, runReconcile } from './run-reconcile.js';
 
 describe('npm run reconcile, budgets', () => {
   let weir: BudgetsUnderTest;

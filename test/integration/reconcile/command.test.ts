@@ -7,8 +7,8 @@ import type { BudgetReconciliation } from '../../../shared/reconciliation/budget
 import type { Reconciliation } from '../../../shared/reconciliation/reconciliation.js';
 import { testPostgres } from '../../support/hooks.js';
 import { freePort } from '../../support/redis-server.js';
+import { type Ended, runReconcile } from '../../support/run-reconcile.js';
 import { ReconcileUnderTest, T0 } from './reconcile-under-test.js';
-import { type Ended, runReconcile } from './run-reconcile.js';
 
 describe('npm run reconcile', () => {
   let weir: ReconcileUnderTest;

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { ApiProcess } from '../../../support/api-process.js';
 import { HttpClient } from '../../../support/http-client.js';
 import { RedisServer, until } from '../../../support/redis-server.js';
+import { expectNoDrift } from '../../../support/run-reconcile.js';
 import type { TestWorker } from '../../../support/workers.js';
 import { BudgetCaller } from './budget-caller.js';
 import { BudgetsUnderFault, DECIDED, LOOK } from './failures.js';

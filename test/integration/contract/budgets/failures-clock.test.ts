@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { RECORD_BATCH_VERSION } from '../../../../shared/messages/record-batch.js';
-import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { until } from '../../../support/redis-server.js';
+import { expectNoDrift } from '../../../support/run-reconcile.js';
 import { BudgetsUnderFault, DECIDED, LOOK } from './failures.js';
 
 const HOUR_MS = 3_600_000;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { PostgresServer } from '../../../support/postgres-server.js';
+import { expectNoDrift } from '../../../support/run-reconcile.js';
 import { BudgetsUnderFault, CLOSED_WITHOUT_WORKER, DECIDED, LOOK, OPEN_WITHOUT_WORKER } from './failures.js';
 
 const OUTBOX_MAX = 40;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { RedisServer, until } from '../../../support/redis-server.js';
+import { expectNoDrift } from '../../../support/run-reconcile.js';
 import { BudgetsUnderFault, CLOSED_WITHOUT_STORE, LOOK, OPEN_WITHOUT_STORE } from './failures.js';
 
 describe('contract: budgets while Redis is gone', () => {

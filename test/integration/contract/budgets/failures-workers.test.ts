@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { expectNoDrift } from '../../../chaos/run-reconcile.js';
 import { until } from '../../../support/redis-server.js';
+import { expectNoDrift } from '../../../support/run-reconcile.js';
 import { Fleet, WorkerProcess } from '../../../support/worker-process.js';
 import { BudgetCaller } from './budget-caller.js';
 import {
