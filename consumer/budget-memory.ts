@@ -1,11 +1,9 @@
 import type pg from 'pg';
-import { budgetConfigOf } from '../shared/budgets/budgets-document.js';
 import type { Logger } from '../shared/logging.js';
 import type { BudgetConfig } from '../shared/state/budget-config.js';
 import { type Partition, partitionOf } from '../shared/topics.js';
 import type { Memory, Recalled } from './engine/memory.js';
-import { defectsOf } from './maintenance/heal-budgets.js';
-import { budgetsOf, newestBudgets } from './maintenance/newest-budgets.js';
+import { budgetsOf, configOf, defectsOf, newestBudgets } from './stored-budgets.js';
 
 /** One partition begins with so many at most; `heal-budgets` brings the rest. */
 const TENANTS_MAX = 10_000;
@@ -48,10 +46,9 @@ export class BudgetMemory implements Memory {
   private async configOf(client: pg.ClientBase, tenant: string): Promise<BudgetConfig | undefined> {
     const stored = await budgetsOf(client, tenant);
     if (stored === undefined) return undefined;
-    const { document, version, appliedAt } = stored;
-    const defects = defectsOf(document);
-    if (defects.length === 0) return { ...budgetConfigOf(document), version, appliedAt };
-    this.log.error({ tenant, appliedAt, defects }, 'budgets in Postgres are wrong');
+    const defects = defectsOf(stored);
+    if (defects.length === 0) return configOf(stored);
+    this.log.error({ tenant, appliedAt: stored.appliedAt, defects }, 'budgets in Postgres are wrong');
     return undefined;
   }
 }

@@ -1,17 +1,22 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
 import { append, UNBOUNDED } from '../../shared/append/append.js';
-import { type BudgetDefect, budgetDefects } from '../../shared/budgets/budget-defects.js';
-import { type BudgetsDocument, budgetConfigOf } from '../../shared/budgets/budgets-document.js';
+import { groupBy } from '../../shared/group-by.js';
 import { CONFIGURED_INDEX, type Keys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { BUDGETS_PUT, type BudgetsPut } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import { partitionOf } from '../../shared/topics.js';
-import { groupBy } from '../reconcile/budgets/budget-window-key.js';
+import {
+  budgetsOf,
+  configOf,
+  defectsOf,
+  type NewestBudgets,
+  newestBudgets,
+  type StoredBudgets,
+} from '../stored-budgets.js';
 import { withClient } from './abortable-client.js';
 import type { FleetTask } from './fleet-schedule.js';
-import { budgetsOf, type NewestBudgets, newestBudgets, type StoredBudgets } from './newest-budgets.js';
 
 const INTERVAL_MS = 5000;
 /** The others wait for the next run. */
@@ -126,8 +131,9 @@ class BudgetHealer {
     return folded < sentUpTo && sentUpTo <= appended;
   }
 
-  private isRight({ tenant, appliedAt, document }: StoredBudgets): boolean {
-    const defects = defectsOf(document);
+  private isRight(stored: StoredBudgets): boolean {
+    const { tenant, appliedAt } = stored;
+    const defects = defectsOf(stored);
     if (defects.length === 0) return true;
     if (this.told.get(tenant) !== appliedAt) {
       this.options.log.error({ tenant, appliedAt, defects }, 'budgets in Postgres are wrong');
@@ -136,25 +142,17 @@ class BudgetHealer {
     return false;
   }
 
-  private async send({ tenant, appliedAt, version, document, actor, reason }: StoredBudgets): Promise<void> {
+  private async send(stored: StoredBudgets): Promise<void> {
+    const { tenant, appliedAt, version, actor, reason } = stored;
     const { redis, log } = this.options;
     const message: Message<BudgetsPut> = {
       type: BUDGETS_PUT,
       tenant,
       subject: tenant,
       id: `restored-${appliedAt}-${version}`,
-      data: { config: { ...budgetConfigOf(document), version, appliedAt }, restored: true, actor, reason },
+      data: { config: configOf(stored), restored: true, actor, reason },
     };
     await append(redis, this.keysOf(this.partitionOf(tenant)), [[JSON.stringify(message)]], UNBOUNDED);
     log.info({ tenant, version, appliedAt }, 'budgets restored from Postgres');
-  }
-}
-
-/** Somebody else may have written it: of whatever shape. */
-export function defectsOf(document: BudgetsDocument): readonly BudgetDefect[] {
-  try {
-    return budgetDefects(document);
-  } catch (error) {
-    return [{ path: '', message: (error as Error).message }];
   }
 }

@@ -1,10 +1,11 @@
 import type { Redis } from 'ioredis';
+import { groupBy } from '../../../shared/group-by.js';
 import { budgetDocument, budgetResetTimer, budgetWindowDocument, type Keys } from '../../../shared/keys.js';
 import { decodeBudget, decodePastWindow } from '../../../shared/state/budget-codec.js';
 import type { BudgetState, BudgetWindow } from '../../../shared/state/budget-state.js';
 import { NewerDocumentError } from '../../../shared/state/state-codec.js';
 import { partitionOf } from '../../../shared/topics.js';
-import { type BudgetWindowKey, groupBy } from './budget-window-key.js';
+import type { BudgetWindowKey } from './budget-window-key.js';
 
 /** What a document says. */
 export type Read<T> =

@@ -1,5 +1,7 @@
 import type pg from 'pg';
-import type { BudgetsDocument } from '../../shared/budgets/budgets-document.js';
+import { type BudgetDefect, budgetDefects } from '../shared/budgets/budget-defects.js';
+import { type BudgetsDocument, budgetConfigOf } from '../shared/budgets/budgets-document.js';
+import type { BudgetConfig } from '../shared/state/budget-config.js';
 
 const TENANTS_PER_READ = 1000;
 
@@ -49,4 +51,18 @@ export async function budgetsOf(client: pg.ClientBase, tenant: string): Promise<
     [tenant],
   );
   return rows[0];
+}
+
+/** Somebody else may have written it: of whatever shape. */
+export function defectsOf({ document }: StoredBudgets): readonly BudgetDefect[] {
+  try {
+    return budgetDefects(document);
+  } catch (error) {
+    return [{ path: '', message: (error as Error).message }];
+  }
+}
+
+/** As the fold knows them. Only of what has no defects. */
+export function configOf({ document, version, appliedAt }: StoredBudgets): BudgetConfig {
+  return { ...budgetConfigOf(document), version, appliedAt };
 }
