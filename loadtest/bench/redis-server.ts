@@ -3,10 +3,16 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { spawnGuarded } from '../../shared/launcher/guarded-command.js';
+import { obtainRedis } from '../../shared/launcher/obtain-redis.js';
+import { ProcessGroups } from '../../shared/launcher/process-groups.js';
+import { say } from '../../shared/launcher/say.js';
 import { stopChild, track } from './processes.js';
 
+/** dist/loadtest/bench/ → the folder of package.json. */
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const HOST = '127.0.0.1';
 const ANSWER_MS_MAX = 10_000;
 
@@ -26,8 +32,9 @@ export async function startRedis(): Promise<RedisServer> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'weir-bench-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const program = await obtainRedis(ROOT, new ProcessGroups(), say);
   const child = spawnGuarded(
-    'redis-server',
+    program,
     [
       ...['--port', String(port), '--bind', HOST, '--dir', './', '--save', '', '--loglevel', 'warning'],
       ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--auto-aof-rewrite-percentage', '0'],
@@ -38,7 +45,7 @@ export async function startRedis(): Promise<RedisServer> {
   // The group: the guard beside Redis, which ends it after a kill -9 of this process, ends with it.
   track(child, (signal) => process.kill(-child.pid!, signal));
   const missing = new Promise<never>((_, reject) => {
-    child.once('exit', () => reject(new Error('redis-server does not start: is it on PATH?')));
+    child.once('exit', () => reject(new Error('redis-server does not start')));
   });
   // It also exits when we stop it.
   missing.catch(() => undefined);

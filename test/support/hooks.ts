@@ -2,15 +2,19 @@ import { nanoid } from 'nanoid';
 import { PostgresServer } from './postgres-server.js';
 import { RedisServer } from './redis-server.js';
 
+/** Where there is no Redis, its package is installed first. */
+const installMsMax = 300_000;
+
 let server: RedisServer | undefined;
 let postgres: Promise<PostgresServer> | undefined;
 
 /**
- * One Redis for the whole run; every test takes a namespace of its own. A missing redis-server fails the run. One
- * Postgres, from the first test on that asks for it; every test takes a database of its own.
+ * One Redis for the whole run; every test takes a namespace of its own. One Postgres, from the first test on that asks
+ * for it; every test takes a database of its own.
  */
 export const mochaHooks = {
-  async beforeAll(): Promise<void> {
+  async beforeAll(this: Mocha.Context): Promise<void> {
+    this.timeout(installMsMax);
     server = await RedisServer.start();
   },
   async afterAll(): Promise<void> {

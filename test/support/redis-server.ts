@@ -3,7 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
+import { obtainRedis } from '../../shared/launcher/obtain-redis.js';
+import { ProcessGroups } from '../../shared/launcher/process-groups.js';
+import { say } from '../../shared/launcher/say.js';
+
+/** dist/test/support/ → the folder of package.json. */
+const root = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** A real Redis on a free loopback port, with AOF, for one test run or one test. */
 export class RedisServer {
@@ -30,8 +37,10 @@ export class RedisServer {
   }
 
   async up(): Promise<void> {
+    // As `npm start` obtains it: installed first where that is one known command.
+    const program = await obtainRedis(root, new ProcessGroups(), say);
     this.child = spawn(
-      'redis-server',
+      program,
       [
         ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder],
         ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', '', '--loglevel', 'warning'],
@@ -39,9 +48,6 @@ export class RedisServer {
       ],
       { stdio: 'ignore' },
     );
-    this.child.on('error', (error) => {
-      throw new Error(`redis-server cannot be started: ${error.message} (apt-get install redis-server)`);
-    });
     await until(10_000, 'Redis answers PING', async () => (await this.ping()) === 'PONG');
   }
 
