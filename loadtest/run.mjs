@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { install } from './install.mjs';
 
 /**
  * `npm run load [-- producers readers usage budgets]`: a weir of its own (API, two workers, private stores) on a free loopback
@@ -17,7 +17,6 @@ const artillery = join(here, 'node_modules', 'artillery', 'bin', 'run');
 const HOST = '127.0.0.1';
 const READY_MS_MAX = 30_000;
 const SCENARIO_MS_MAX = 90_000;
-const INSTALL_MS_MAX = 300_000;
 const STOP_MS_MAX = 30_000;
 /** For `budgets`: several windows within a run, and no answer that nobody has decided. The others do without budgets. */
 const SETTINGS = { BUDGET_WINDOW_SECONDS: '5', FAIL_MODE: 'closed' };
@@ -45,15 +44,6 @@ async function finished(entry, deadlineMs) {
 async function stop(entry) {
   entry.child.kill('SIGTERM');
   await finished(entry, STOP_MS_MAX);
-}
-
-async function install() {
-  if (existsSync(artillery)) return;
-  say('installing artillery, once');
-  // What it would download is a browser, for scenarios that we do not have.
-  const env = { ...process.env, PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD: '1' };
-  const npm = start('npm', ['ci', '--no-audit', '--no-fund'], { cwd: here, env, stdio: 'inherit' });
-  if ((await finished(npm, INSTALL_MS_MAX)) !== 0) throw new Error('artillery could not be installed');
 }
 
 /** @returns the URL of a weir that is ready */
@@ -169,7 +159,7 @@ async function main(names) {
   for (const name of names) {
     if (!existsSync(join(here, `${name}.yml`))) throw new Error(`there is no scenario ${name}`);
   }
-  await install();
+  install('artillery');
   folder = await mkdtemp(join(tmpdir(), 'weir-load-'));
   // Where we are root Postgres runs as another user, whose data would otherwise lie elsewhere and stay there.
   await chmod(folder, 0o711);
