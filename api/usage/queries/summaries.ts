@@ -28,7 +28,7 @@ export class Summaries {
     // Before the windows: they hold at least what it says.
     const watermark = await hot.watermark(customer);
     const { watermarkMs } = watermark;
-    const fold = new SummaryFold({ range, bucketMs, windowMs, groupBy, watermarkMs, latenessMs });
+    const fold = new SummaryFold({ range, bucketMs, groupBy, watermarkMs, latenessMs });
     const format = summaryFormat(request);
     const rows: string[] = [];
     const take = (page: WindowPage): void => {

@@ -45,16 +45,17 @@ function csvFormat({ groupBy }: SummaryRequest): SummaryFormat {
     contentType: 'text/csv; charset=utf-8; header=present',
     row(row) {
       const times = [isoTime(row.start), isoTime(row.end)];
+      const says = [row.final, row.partial];
       if (row.groups !== undefined) {
         return row.groups
-          .map(({ name, calls, tokens }) => csvRow([...times, nameCell(name), calls, tokens, row.final]))
+          .map(({ name, calls, tokens }) => csvRow([...times, nameCell(name), calls, tokens, ...says]))
           .join('');
       }
-      const { calls, tokens, inputTokens, outputTokens, avgLatencyMs, p50Ms, p95Ms, p99Ms, final } = row;
+      const { calls, tokens, inputTokens, outputTokens, avgLatencyMs, p50Ms, p95Ms, p99Ms } = row;
       const sums = [calls, tokens, inputTokens, outputTokens];
-      return csvRow([...times, ...sums, avgLatencyMs, p50Ms, p95Ms, p99Ms, final]);
+      return csvRow([...times, ...sums, avgLatencyMs, p50Ms, p95Ms, p99Ms, ...says]);
     },
-    whole: (rows) => csvRow(['windowStart', 'windowEnd', ...columns, 'final']) + rows.join(''),
+    whole: (rows) => csvRow(['windowStart', 'windowEnd', ...columns, 'final', 'partial']) + rows.join(''),
     headers: ({ watermarkMs, asOfMs }) => [
       ...['X-Weir-Watermark', isoTime(watermarkMs), 'X-Weir-As-Of', isoTime(asOfMs)],
       ...(groupBy === undefined

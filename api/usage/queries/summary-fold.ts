@@ -18,7 +18,6 @@ export interface SummaryOptions {
   readonly range: StartRange;
   /** Length of a row, in ms: a multiple of a window's. */
   readonly bucketMs: number;
-  readonly windowMs: number;
   readonly groupBy: Grouping | undefined;
   /** Everything accepted up to this time is in the windows, ms. */
   readonly watermarkMs: number;
@@ -48,6 +47,8 @@ export interface SummaryRow extends Summary {
   readonly end: number;
   /** Every window of it, also those that nothing was counted in, is closed: only late events change it now. */
   readonly final: boolean;
+  /** The range begins after the row does, or ends before it: never final, for the row is not all there. */
+  readonly partial: boolean;
 }
 
 /** Folds windows, given in ascending order, into rows of one length, aligned to the epoch. Holds one row at a time. */
@@ -86,8 +87,12 @@ export class SummaryFold {
     this.row = undefined;
     this.add(this.totals, row, this.options.groupBy === undefined ? undefined : row.groups);
     const end = rowStart + this.options.bucketMs;
-    const final = this.rowSettled && this.isOver(end);
-    return [{ start: rowStart, end, ...this.view(row), final }];
+    const { range, watermarkMs, latenessMs } = this.options;
+    const partial = rowStart < range.from || end > range.to;
+    // From then on no event can be on time for any window of the row.
+    const isOver = watermarkMs >= end + latenessMs;
+    const final = !partial && this.rowSettled && isOver;
+    return [{ start: rowStart, end, ...this.view(row), final, partial }];
   }
 
   /** All rows together; after `end`. */
@@ -104,13 +109,6 @@ export class SummaryFold {
       `has groups that make more than ${most} bytes of answer: ask for a shorter range, ` +
         'a longer window or no groupBy',
     );
-  }
-
-  /** No event can be on time any more for a window of the row that ends at `rowEnd`. */
-  private isOver(rowEnd: number): boolean {
-    const { range, windowMs, watermarkMs, latenessMs } = this.options;
-    const lastEnd = Math.ceil(Math.min(rowEnd, range.to) / windowMs) * windowMs;
-    return watermarkMs >= lastEnd + latenessMs;
   }
 
   private view(sums: Sums): Summary {

@@ -33,14 +33,14 @@ describe('usage queries: GET /usage/summary', () => {
     expect(status).to.equal(200);
     const { p50Ms, p95Ms, p99Ms, ...first } = (body['rows'] as Record<string, unknown>[])[0]!;
     expect(first).to.deep.equal({
-      ...{ windowStart: iso(TEN), windowEnd: iso(TEN + HOUR), final: false },
+      ...{ windowStart: iso(TEN), windowEnd: iso(TEN + HOUR), final: false, partial: false },
       ...{ calls: 3, tokens: 35, inputTokens: 5, outputTokens: 10, avgLatencyMs: 250 },
     });
     expect(p50Ms).to.be.closeTo(10, 0.1);
     expect(p95Ms).to.be.closeTo(10, 0.1);
     expect(p99Ms).to.be.closeTo(10, 0.1);
     expect((body['rows'] as object[])[1]).to.deep.equal({
-      ...{ windowStart: iso(TEN + HOUR), windowEnd: iso(TEN + 2 * HOUR), final: false },
+      ...{ windowStart: iso(TEN + HOUR), windowEnd: iso(TEN + 2 * HOUR), final: false, partial: false },
       ...{ calls: 1, tokens: 15, inputTokens: 5, outputTokens: 10, avgLatencyMs: 250 },
       ...{ p50Ms: null, p95Ms: null, p99Ms: null },
     });
@@ -71,24 +71,51 @@ describe('usage queries: GET /usage/summary', () => {
         row['windowStart'],
         row['calls'],
         row['final'],
+        row['partial'],
       ]);
     };
-    expect(await rows('30s')).to.deep.equal([0, 1, 2, 200, 3000].map((n) => [iso(window(n)), 1, true]));
+    expect(await rows('30s')).to.deep.equal(
+      [0, 1, 2, 200, 3000].map((n) => [iso(window(n)), 1, true, false]),
+    );
     expect(await rows('1m')).to.deep.equal([
-      [iso(TEN), 2, true],
-      [iso(TEN + 60_000), 1, true],
-      [iso(window(200)), 1, true],
-      [iso(window(3000)), 1, true],
+      [iso(TEN), 2, true, false],
+      [iso(TEN + 60_000), 1, true, false],
+      [iso(window(200)), 1, true, false],
+      [iso(window(3000)), 1, true, false],
     ]);
     expect(await rows('1h')).to.deep.equal([
-      [iso(TEN), 3, true],
-      [iso(TEN + HOUR), 1, true],
-      [iso(TEN + 25 * HOUR), 1, true],
+      [iso(TEN), 3, true, false],
+      [iso(TEN + HOUR), 1, true, false],
+      [iso(TEN + 25 * HOUR), 1, true, false],
     ]);
     expect(await rows('1d')).to.deep.equal([
-      ['2023-11-20T00:00:00.000Z', 4, true],
-      ['2023-11-21T00:00:00.000Z', 1, true],
+      ['2023-11-20T00:00:00.000Z', 4, false, true],
+      ['2023-11-21T00:00:00.000Z', 1, false, true],
     ]);
+  });
+
+  it('says which rows the range cuts, and calls no row final before its end', async () => {
+    await stores.partition({}, { at: TEN + 50 * 60_000 + 10_001, waiting: 1 });
+    for (let n = 0; n < 100; n += 20) await stores.hotWindow(window(n));
+    const rows = async (from: number, to: number, size: string): Promise<unknown[]> => {
+      const { body } = await stores.get(url(from, to, `&window=${size}`));
+      return (body['rows'] as Record<string, unknown>[]).map(({ windowStart, calls, final, partial }) => [
+        ...[windowStart, calls, final, partial],
+      ]);
+    };
+    // The hour is not over: neither it nor its day is final, whatever part of them was asked for.
+    expect(await rows(TEN, TEN + HOUR, '1h')).to.deep.equal([[iso(TEN), 5, false, false]]);
+    expect(await rows(window(60), TEN + HOUR, '1h')).to.deep.equal([[iso(TEN), 2, false, true]]);
+    expect(await rows(TEN, window(60), '1h')).to.deep.equal([[iso(TEN), 3, false, true]]);
+    expect(await rows(TEN, window(60), '1d')).to.deep.equal([['2023-11-20T00:00:00.000Z', 3, false, true]]);
+    expect(await rows(window(60), TEN + HOUR, '1m')).to.deep.equal([
+      [iso(window(60)), 1, true, false],
+      [iso(window(80)), 1, true, false],
+    ]);
+    // Now it is over, but half of it was asked for.
+    await stores.partition({}, { at: TEN + HOUR + 10_001, waiting: 1 });
+    expect(await rows(window(60), TEN + HOUR, '1h')).to.deep.equal([[iso(TEN), 2, false, true]]);
+    expect(await rows(TEN, TEN + HOUR, '1h')).to.deep.equal([[iso(TEN), 5, true, false]]);
   });
 
   it('groups, in each row and in the total', async () => {
@@ -139,10 +166,10 @@ describe('usage queries: GET /usage/summary', () => {
     expect(Date.parse(headers.get('x-weir-as-of')!)).to.be.greaterThan(0);
     const lines = (body['text'] as string).split('\r\n');
     expect(lines[0]).to.equal(
-      'windowStart,windowEnd,calls,tokens,inputTokens,outputTokens,avgLatencyMs,p50Ms,p95Ms,p99Ms,final',
+      'windowStart,windowEnd,calls,tokens,inputTokens,outputTokens,avgLatencyMs,p50Ms,p95Ms,p99Ms,final,partial',
     );
-    expect(lines[1]).to.equal(`${iso(TEN)},${iso(window(2))},1,15,5,10,250,,,,true`);
-    expect(lines[2]).to.match(/:02:00.000Z,1,15,5,10,250,(2\d\d(\.\d+)?,){3}true$/);
+    expect(lines[1]).to.equal(`${iso(TEN)},${iso(window(2))},1,15,5,10,250,,,,true,false`);
+    expect(lines[2]).to.match(/:02:00.000Z,1,15,5,10,250,(2\d\d(\.\d+)?,){3}true,false$/);
     expect(lines.slice(3)).to.deep.equal(['']);
   });
 
@@ -159,9 +186,9 @@ describe('usage queries: GET /usage/summary', () => {
     const times = `${iso(TEN)},${iso(window(1))}`;
     expect(headers.get('x-weir-csv')).to.be.a('string');
     expect((body['text'] as string).split('\r\n')).to.deep.equal([
-      'windowStart,windowEnd,model,calls,tokens,final',
-      `${times},"'=HYPERLINK(""http://x"",""y"")",3,1,true`,
-      `${times},"gpt,4",2,1,true`,
+      'windowStart,windowEnd,model,calls,tokens,final,partial',
+      `${times},"'=HYPERLINK(""http://x"",""y"")",3,1,true,false`,
+      `${times},"gpt,4",2,1,true,false`,
       '',
     ]);
   });

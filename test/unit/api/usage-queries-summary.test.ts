@@ -14,7 +14,6 @@ const MINUTE = 60_000;
 const options: SummaryOptions = {
   range: { from: 0, to: 10 * MINUTE },
   bucketMs: MINUTE,
-  windowMs: 30_000,
   groupBy: undefined,
   watermarkMs: 60 * MINUTE,
   latenessMs: 10_000,
@@ -93,13 +92,63 @@ describe('SummaryFold', () => {
   });
 
   it('calls a row final only when no window that is still missing can come on time', () => {
-    const final = (watermarkMs: number, range = options.range) =>
-      rowsOf([usageWindow(0)], { watermarkMs, range })[0]!.final;
+    const final = (watermarkMs: number) => rowsOf([usageWindow(0)], { watermarkMs })[0]!.final;
     expect(final(69_999)).to.equal(false);
     expect(final(70_000)).to.equal(true);
-    // The range ends in the first window of the row: the second one does not matter.
-    expect(final(39_999, { from: 0, to: 1 })).to.equal(false);
-    expect(final(40_000, { from: 0, to: 1 })).to.equal(true);
+  });
+
+  it('calls a row that the range cuts partial, and never final', () => {
+    const says = (from: number, to: number) => {
+      const [row] = rowsOf([usageWindow(30_000)], { range: { from, to } });
+      return [row!.partial, row!.final];
+    };
+    expect(says(0, MINUTE)).to.deep.equal([false, true]);
+    expect(says(1, MINUTE)).to.deep.equal([true, false]);
+    expect(says(30_000, MINUTE)).to.deep.equal([true, false]);
+    expect(says(0, MINUTE - 1)).to.deep.equal([true, false]);
+    expect(says(30_000, 30_001)).to.deep.equal([true, false]);
+  });
+
+  it('has rows inside the range that say what an oracle says of all events, whatever range, length and time', () => {
+    const windowArbitrary = fc.record({
+      n: fc.nat(300),
+      calls: fc.integer({ min: 1, max: 9 }),
+      state: fc.constantFrom('open', 'closed', 'settling'),
+    });
+    const timeArbitrary = fc.oneof(
+      fc.nat(300).map((n) => n * 30_000),
+      fc.nat(300 * 30_000),
+    );
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(windowArbitrary, { selector: ({ n }) => n, maxLength: 60 }),
+        fc.tuple(timeArbitrary, timeArbitrary).filter(([a, b]) => a !== b),
+        fc.constantFrom(30_000, MINUTE, 60 * MINUTE, 1440 * MINUTE),
+        fc.nat(300 * 30_000 + 1440 * MINUTE),
+        (drawn, times, bucketMs, watermarkMs) => {
+          const range = { from: Math.min(...times), to: Math.max(...times) };
+          const windows = drawn
+            .sort((a, b) => a.n - b.n)
+            .map(({ n, calls, state }) =>
+              usageWindow(n * 30_000, {
+                ...{ calls, settling: state === 'settling', status: state === 'open' ? 'open' : 'revised' },
+              }),
+            );
+          const read = windows.filter(({ start }) => start >= range.from && start < range.to);
+          const rows = rowsOf(read, { range, bucketMs, watermarkMs });
+          for (const row of rows) {
+            const own = windows.filter(({ start }) => start >= row.start && start < row.end);
+            const inside = range.from <= row.start && row.end <= range.to;
+            const settled = own.every((window) => window.status !== 'open' && !window.settling);
+            const final = inside && settled && watermarkMs >= row.end + options.latenessMs;
+            expect([row.partial, row.final]).to.deep.equal([!inside, final]);
+            if (inside) expect(row.calls).to.equal(own.reduce((sum, { calls }) => sum + calls, 0));
+          }
+          const begun = new Set(read.map(({ start }) => start - (start % bucketMs)));
+          expect(rows.map(({ start }) => start)).to.deep.equal([...begun]);
+        },
+      ),
+    );
   });
 
   it('refuses groups that make too long an answer, also within one row, and says what to narrow', () => {

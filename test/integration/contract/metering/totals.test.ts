@@ -168,10 +168,15 @@ describe('contract: GET /usage/current and /usage/summary', () => {
     expect(status).to.equal(200);
     expect(headers.get('content-type')).to.match(/^text\/csv/);
     const [head, ...rows] = text.split('\r\n');
-    expect(head).to.equal('windowStart,windowEnd,endpoint,calls,tokens,final');
+    expect(head).to.equal('windowStart,windowEnd,endpoint,calls,tokens,final,partial');
     const times = `${iso(hour)},${iso(hour + HOUR_MS)}`;
     expect(rows.sort()).to.deep.equal(
-      ['', `${times},"a,b",1,10,true`, `${times},"say ""hi""",1,10,true`, `${times},'=1+1,1,10,true`].sort(),
+      [
+        '',
+        `${times},"a,b",1,10,true,false`,
+        `${times},"say ""hi""",1,10,true,false`,
+        `${times},'=1+1,1,10,true,false`,
+      ].sort(),
     );
   });
 
