@@ -155,10 +155,20 @@ function kindOf(req: IncomingMessage, kinds: readonly BodyKind[]): BodyKind {
   throw new Refusal('unsupported_media_type', `The Content-Type must be ${taken.join(' or ')}, in UTF-8.`);
 }
 
-/** The media type without its parameters, of which only a charset of UTF-8 may be there. */
+/** Parameters that say what is so anyway. */
+const PARAMETERS: ReadonlySet<string> = new Set([
+  '',
+  ...['utf-8', '"utf-8"', 'utf8', '"utf8"'].map((name) => `charset=${name}`),
+]);
+
+/**
+ * The media type without its parameters, of which only a charset of UTF-8 may be there. Split and not matched: a
+ * pattern that tries white space in several places takes the square of its length.
+ */
 function mediaType(type: string): string {
-  const media = /^\s*([^\s;]+)\s*(?:;\s*charset\s*=\s*"?utf-?8"?\s*)?;?\s*$/i.exec(type)?.[1];
-  return media?.toLowerCase() ?? '';
+  const [media = '', ...parameters] = type.toLowerCase().split(';');
+  const isPlain = parameters.every((parameter) => PARAMETERS.has(parameter.replaceAll(/\s/g, '')));
+  return isPlain ? media.trim() : '';
 }
 
 function tooManyBytes(): Refusal {

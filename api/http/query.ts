@@ -14,11 +14,12 @@ export function parseQuery(url: string): Map<string, string> {
     let to = url.indexOf('&', from);
     if (to === -1) to = url.length;
     if (to > from) {
-      const equals = url.indexOf('=', from);
-      const split = equals === -1 || equals > to ? to : equals;
-      const name = decode(url.slice(from, split));
+      // Looked for in this parameter alone: where none has a `=`, each would search all that follow.
+      const parameter = url.slice(from, to);
+      const equals = parameter.indexOf('=');
+      const name = decode(equals === -1 ? parameter : parameter.slice(0, equals));
       if (parameters.has(name)) throw invalid(shown(name), 'is given twice');
-      parameters.set(name, decode(url.slice(Math.min(split + 1, to), to)));
+      parameters.set(name, equals === -1 ? '' : decode(parameter.slice(equals + 1)));
     }
     from = to + 1;
   }
