@@ -1,6 +1,7 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Refusal } from '../refusal.js';
+import { isTooDeep, LEVELS_MAX } from './nesting.js';
 
 export interface BodyLimits {
   /** Largest body, in bytes. */
@@ -175,21 +176,38 @@ function tooManyBytes(): Refusal {
   return new Refusal('overloaded', 'Too many large bodies are being received; try again.');
 }
 
-/** Most bodies are ASCII; those need no check and decode faster. */
+const BYTE_ORDER_MARK = '\ufeff';
+
+/** Most bodies are ASCII; those need no check and decode faster. A byte order mark in front is no part of the text. */
 function decodeText(bytes: Buffer): string {
   if (isAscii(bytes)) return bytes.toString('latin1');
   if (!isUtf8(bytes)) throw new Refusal('malformed_json', 'The body is not valid UTF-8.');
-  return bytes.toString('utf8');
+  const text = bytes.toString('utf8');
+  return text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
 }
 
-/** @throws Refusal malformed_json. The parser's own words are not passed on: they quote the body. */
-export function parseJson(text: string): unknown {
+/** Up to here it is found out whether what is nested too deep is JSON at all: a millisecond at most. */
+const DEEP_CHARACTERS_MAX = 8192;
+
+/**
+ * @param what is parsed: the body, or a line of it
+ * @throws Refusal malformed_json; invalid_request where it is nested too deep. The parser's own words are not passed on:
+ * they quote the body.
+ */
+export function parseJson(text: string, what = 'body'): unknown {
+  const isDeep = isTooDeep(text);
+  if (isDeep && text.length > DEEP_CHARACTERS_MAX) throw tooDeep(what);
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch {
-    throw new Refusal(
-      'malformed_json',
-      text.trim() === '' ? 'The body is empty.' : 'The body is not valid JSON.',
-    );
+    throw new Refusal('malformed_json', `The ${what} is ${text.trim() === '' ? 'empty' : 'not valid JSON'}.`);
   }
+  if (isDeep) throw tooDeep(what);
+  return value;
+}
+
+function tooDeep(what: string): Refusal {
+  const message = `must not be nested deeper than ${LEVELS_MAX} levels`;
+  return new Refusal('invalid_request', `The ${what} ${message}.`, { errors: [{ path: '', message }] });
 }

@@ -3,11 +3,9 @@ import { Refusal } from '../refusal.js';
 
 export const BATCH_ITEMS_MAX = 1000;
 
-/** Stands for a line that is not JSON. */
-export const BROKEN_LINE: unique symbol = Symbol('broken line');
-
 /**
- * The items of a posted batch: the elements of an array, or the lines that are not blank.
+ * The items of a posted batch: the elements of an array, or the lines that are not blank. A line that cannot be read is
+ * the Refusal that says why.
  * @throws Refusal malformed_json; invalid_request when there are none or too many
  */
 export function batchItems(kind: BodyKind, text: string): readonly unknown[] {
@@ -38,9 +36,9 @@ function lineItems(text: string): unknown[] {
 
 function lineItem(line: string): unknown {
   try {
-    return JSON.parse(line);
-  } catch {
-    return BROKEN_LINE;
+    return parseJson(line, 'line');
+  } catch (error) {
+    return error;
   }
 }
 

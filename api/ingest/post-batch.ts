@@ -4,7 +4,7 @@ import type { BodyKind } from '../http/body.js';
 import { sendJson } from '../http/respond.js';
 import { Refusal } from '../refusal.js';
 import type { Slot } from '../slots.js';
-import { BROKEN_LINE, batchItems } from './batch-items.js';
+import { batchItems } from './batch-items.js';
 import type { IngestDependencies } from './ingest-dependencies.js';
 import type { IngestMessage } from './ingest-message.js';
 
@@ -62,11 +62,8 @@ export async function postBatch(
 function group(format: BatchFormat, items: readonly unknown[], rejected: Rejected[]): SlotItems[] {
   const bySlot = new Map<Slot, SlotItems>();
   items.forEach((item, index) => {
-    if (item === BROKEN_LINE) {
-      rejected.push({ index, code: 'malformed_json', detail: 'The line is not valid JSON.' });
-      return;
-    }
     try {
+      if (item instanceof Refusal) throw item;
       const { slot, id, text } = format.read(item);
       let ofSlot = bySlot.get(slot);
       if (ofSlot === undefined) {

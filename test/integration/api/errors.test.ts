@@ -29,7 +29,8 @@ describe('api: errors over HTTP', () => {
     ['a body of blanks', '  \n '],
     ['a number that is no JSON', '{"a":01}'],
     ['invalid UTF-8', new Uint8Array([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
-    ['a byte order mark', new Uint8Array([0xef, 0xbb, 0xbf, 0x7b, 0x7d])],
+    ['two byte order marks', '\ufeff\ufeff{}'],
+    ['a byte order mark alone', '\ufeff'],
   ];
   for (const [what, body] of malformed) {
     it(`answers 400 malformed_json to ${what}`, async () => {
@@ -60,7 +61,13 @@ describe('api: errors over HTTP', () => {
     ],
     ['an unknown field', '{"x":1,"name":"scam_message_flagged","event_properties":{"user_id":"u"}}', 'x'],
     ['a nested property', purchase('"amount":1,"x":{}'), 'event_properties.x'],
-    ['5,000 levels', purchase(`"amount":1,"x":${'['.repeat(5000)}${']'.repeat(5000)}`), 'event_properties.x'],
+    [
+      '62 levels in a property',
+      purchase(`"amount":1,"x":${'['.repeat(62)}${']'.repeat(62)}`),
+      'event_properties.x',
+    ],
+    ['65 levels in all', purchase(`"amount":1,"x":${'['.repeat(63)}${']'.repeat(63)}`), ''],
+    ['100,000 open brackets', '['.repeat(100_000), ''],
     ['5,000 levels at the top', `${'['.repeat(5000)}${']'.repeat(5000)}`, ''],
     ['a user id of 200 characters', JSON.stringify(flag('u'.repeat(200))), 'event_properties.user_id'],
     ['an empty user id', JSON.stringify(flag('')), 'event_properties.user_id'],

@@ -99,6 +99,34 @@ describe('api: POST /event and /events', () => {
     expect((await api.messages()).map(({ id }) => id).sort()).to.deep.equal(['e0', 'e0', 'e2', 'e2']);
   });
 
+  it('skips a byte order mark before lines, arrays and events', async () => {
+    const lines = ['e0', 'e1'].map((id) => JSON.stringify(flag('u', { event_id: id })));
+    const ndjson = { 'content-type': 'application/x-ndjson' };
+    expect((await api.post('/events', `\ufeff${lines.join('\n')}`, ndjson)).body['accepted']).to.equal(2);
+    expect((await api.post('/events', `\ufeff[${lines.join()}]`)).body['accepted']).to.equal(2);
+    expect((await api.post('/event', `\ufeff${lines[0]}`)).status).to.equal(202);
+    expect(await api.appended()).to.equal(5);
+  });
+
+  it('rejects a line that is nested too deep alone, and an array as a whole', async () => {
+    const deep = `${'['.repeat(70)}${']'.repeat(70)}`;
+    const valid = JSON.stringify(flag('u'));
+    const ndjson = { 'content-type': 'application/x-ndjson' };
+    expect((await api.post('/events', `${deep}\n${valid}`, ndjson)).body).to.deep.equal({
+      accepted: 1,
+      rejected: [
+        {
+          ...{ index: 0, code: 'invalid_request' },
+          detail: 'The line must not be nested deeper than 64 levels.',
+        },
+      ],
+    });
+    const whole = await api.post('/events', `[${deep},${valid}]`);
+    expect([whole.status, whole.body['code']]).to.deep.equal([422, 'invalid_request']);
+    expect(whole.body).not.to.have.property('rejected');
+    expect(await api.appended()).to.equal(1);
+  });
+
   const refused: readonly (readonly [
     what: string,
     body: string,
