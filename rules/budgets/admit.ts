@@ -30,11 +30,15 @@ const DECIDED: Readonly<Record<Decision, Readonly<Record<Priority, AdmissionCoun
   REJECT: counts('admission_reject'),
 };
 
-/** Decides a request, once: an identical retry gets what was decided. What is granted is held until it is settled. */
+/**
+ * Decides a request. What is granted is held until it is settled, and granted once: an identical retry gets it as it is
+ * now. A refusal has debited nothing: its retry is decided anew, by what is used now.
+ */
 export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   const { priority } = request;
   const known = sameRequest(books, request.admission);
-  if (known !== undefined) return retryOfAdmit(books, known, request);
+  if (known !== undefined && !isRetry(books, known, request)) return { kind: 'conflict' };
+  if (known !== undefined && known.status !== 'refused') return retryOfAdmit(books, known);
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
   if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
@@ -43,8 +47,8 @@ export function admit(books: Books, request: AdmissionRequest): AdmitReply {
     books.countDecision(DECIDED.REJECT[priority]);
     return { kind: 'too_large', ...never };
   }
-  const decided = decideNew(books, request, path, 'held');
-  if (decided.refusedBy !== null) return { kind: 'refused', ...refusal(decided.refusedBy, 1, books.at) };
+  const decided = decideNew(books, request, path, 'held', known);
+  if (decided.refusedBy !== null) return { kind: 'refused', ...refusal(decided, decided.refusedBy) };
   return { kind: 'admitted', fresh: true, admission: decided, remaining: books.remaining(path, priority) };
 }
 
@@ -65,12 +69,10 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
     ...rest,
   });
   const known = sameRequest(books, request.admission);
-  if (known !== undefined) {
-    const retried = retry(books, known, request);
-    if (retried === undefined) return { kind: 'conflict' };
-    const { decision, granted, refusedBy, attempts } = retried;
-    const refused = refusedBy === null ? {} : { refused: refusal(refusedBy, attempts, books.at) };
-    return evaluated(decision, granted, refused);
+  if (known !== undefined && !isRetry(books, known, request)) return { kind: 'conflict' };
+  if (known !== undefined && known.status !== 'refused') {
+    const { decision, granted } = askedAgain(books, known);
+    return evaluated(decision, granted);
   }
   if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
   const never = tooLarge(tree, path, request);
@@ -78,9 +80,9 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
     books.countDecision(DECIDED.REJECT[priority]);
     return evaluated('REJECT', 0, { tooLarge: never });
   }
-  const { decision, granted, refusedBy } = decideNew(books, request, path, 'settled');
-  const refused = refusedBy === null ? {} : { refused: refusal(refusedBy, 1, books.at) };
-  return evaluated(decision, granted, refused);
+  const decided = decideNew(books, request, path, 'settled', known);
+  const { decision, granted, refusedBy } = decided;
+  return evaluated(decision, granted, refusedBy === null ? {} : { refused: refusal(decided, refusedBy) });
 }
 
 /** Holds (or charges) tokens that were granted and not debited yet, and remembers the admission. */
@@ -146,14 +148,19 @@ export function keepUntil({ at, context }: Books, dedupeUntil: number): number {
   return Math.max(dedupeUntil, at + Math.max(keepMs, dedupeMs));
 }
 
+/** @param before its refusal, where it was refused: what is decided now takes its place */
 function decideNew(
   books: Books,
   request: AdmissionRequest,
   path: Path,
   status: 'held' | 'settled',
+  before: Admission | undefined,
 ): Admission {
   const { priority, estimated } = request;
   const window = books.openWindow();
+  const attempts = (before?.attempts ?? 0) + 1;
+  const remember = (admission: Admission): void =>
+    before === undefined ? books.add(admission) : books.change(before, admission);
   const verdict = decide(path, window, request);
   if (typeof verdict === 'object') {
     const refusedBy = {
@@ -162,23 +169,26 @@ function decideNew(
       resetsAt: window.end,
       version: books.config.version,
     };
-    useOf(window, verdict.name).refused += 1;
-    books.countDecision(DECIDED.REJECT[priority]);
-    const refused = refusedAdmission(books, request, path, refusedBy);
-    if (request.keyed && request.fleeting !== true) books.add(refused);
+    // However often it is asked again in this window.
+    if (before?.window !== window.start) {
+      useOf(window, verdict.name).refused += 1;
+      books.countDecision(DECIDED.REJECT[priority]);
+    }
+    const refused = { ...refusedAdmission(books, request, path, refusedBy), attempts };
+    if (request.keyed && request.fleeting !== true) remember(refused);
     return refused;
   }
   const granted = verdict === 'ALLOW' ? estimated : degradedDebit(estimated, books.config.degradedDebit);
   const what = { status, decision: verdict, granted, window: window.start };
-  const admission = newAdmission(books, request, path.names, what);
+  const admission = { ...newAdmission(books, request, path.names, what), attempts };
   grant(books, window, admission);
   books.countDecision(DECIDED[verdict][priority]);
   books.count('granted_tokens', granted);
-  if (status === 'held' || request.keyed) books.add(admission);
+  if (status === 'held' || request.keyed) remember(admission);
   return admission;
 }
 
-/** A refusal is remembered for retries, but no longer than until it may be asked again. */
+/** A refusal is remembered so that retries are counted as such, for as long as they come within the dedupe time. */
 function refusedAdmission(
   books: Books,
   request: AdmissionRequest,
@@ -192,32 +202,30 @@ function refusedAdmission(
     window: books.openWindow().start,
   } as const;
   const admission = newAdmission(books, request, names, what);
-  const until = Math.min(refusedBy.resetsAt, admission.dedupeUntil);
-  return { ...admission, refusedBy, dedupeUntil: until, keepUntil: until };
+  return { ...admission, refusedBy, keepUntil: admission.dedupeUntil };
 }
 
-function retryOfAdmit(books: Books, known: Admission, request: AdmissionRequest): AdmitReply {
-  const admission = retry(books, known, request);
-  if (admission === undefined) return { kind: 'conflict' };
-  const { status, refusedBy, attempts } = admission;
-  if (refusedBy !== null) return { kind: 'refused', ...refusal(refusedBy, attempts, books.at) };
+function retryOfAdmit(books: Books, known: Admission): AdmitReply {
+  const admission = askedAgain(books, known);
+  const { status } = admission;
   if (status === 'expired' || status === 'cancelled') return { kind: 'over', admission };
   const path = books.tree.paths.get(admission.pipeline);
   return { kind: 'admitted', fresh: false, admission, remaining: books.remaining(path, admission.priority) };
 }
 
-/** The admission with one attempt more; undefined: it was another request with the same key. */
-function retry(books: Books, known: Admission, { body }: AdmissionRequest): Admission | undefined {
-  if (known.body !== body) {
-    books.count('admission_conflict');
-    return undefined;
-  }
+/** False: it is another request with the same key. */
+function isRetry(books: Books, known: Admission, { body }: AdmissionRequest): boolean {
+  const isSame = known.body === body;
+  books.count(isSame ? 'admission_retry' : 'admission_conflict');
+  return isSame;
+}
+
+function askedAgain(books: Books, known: Admission): Admission {
   const again = { ...known, attempts: known.attempts + 1 };
   books.change(known, again);
-  books.count('admission_retry');
   return again;
 }
 
-function refusal(by: RefusedBy, attempts: number, at: number): Refused {
+function refusal({ at, attempts }: Admission, by: RefusedBy): Refused {
   return { by, retryAfterMs: by.resetsAt - at, attempts };
 }

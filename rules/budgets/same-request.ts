@@ -10,8 +10,7 @@ import type { Books } from './books.js';
 export function sameRequest(books: Books, id: string): Admission | undefined {
   const { admissions, at } = books;
   if (admissions === null) return undefined;
-  const own = findAdmission(admissions, id, at);
-  return own !== undefined && isAlike(books, own) ? own : newestAlike(books);
+  return findAdmission(admissions, id, at) ?? newestAlike(books);
 }
 
 /**
@@ -38,14 +37,6 @@ export function reportedRequest(books: Books, { admission, asked, body }: Failed
 
 function newestAlike(books: Books): Admission | undefined {
   const newest = books.admissions?.admissions.at(-1);
-  if (newest === undefined || isForgotten(newest, books.at) || !isAlike(books, newest)) return undefined;
+  if (newest === undefined || isForgotten(newest, books.at)) return undefined;
   return newest.status === 'held' || books.at < newest.dedupeUntil ? newest : undefined;
-}
-
-/** A refusal holds while its window and the budgets are those that refused: otherwise it is decided anew. */
-function isAlike({ present, config }: Books, { refusedBy, window }: Admission): boolean {
-  if (refusedBy === null) return true;
-  const open = present?.window ?? null;
-  if (open === null || open.start !== window) return false;
-  return open.end === refusedBy.resetsAt && config.version === refusedBy.version;
 }

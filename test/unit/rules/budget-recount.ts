@@ -59,6 +59,20 @@ export function expectedDecision(
   return { verdict: 'ALLOW_DEGRADED', granted };
 }
 
+/** What a level would still admit, in whole tokens. */
+export function expectedAvailable(
+  config: BudgetConfig,
+  sums: Sums,
+  name: string,
+  priority: Priority,
+): number {
+  const { limit, hard, p2Hard, p0 } = config.levels.find((level) => level.name === name)!;
+  const millionths = { P0: p0, P1: hard, P2: p2Hard ?? hard }[priority];
+  const { held, settled } = sums.get(name) ?? { held: 0, settled: 0 };
+  const left = (BigInt(limit) * BigInt(millionths)) / 1_000_000n - BigInt(held + settled);
+  return left > 0n ? Number(left) : 0;
+}
+
 /** Every window equals the ledger, and the holds that are open; every admission equals its entries. */
 export function expectConserved(partition: BudgetPartition): void {
   const texts = Object.entries(partition.texts()).map(([name, text]) => [name.trimEnd(), text] as const);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { type EndReply, FLEETING_MS } from '../../../shared/messages/admissions.js';
-import { evaluate, failOpen, freshId, NOON, partitionWith, used } from './budget-asking.js';
+import { evaluate, failOpen, freshId, granted, NOON, partitionWith, settle, used } from './budget-asking.js';
 import { budgetMessage } from './budget-messages.js';
 
 describe('evaluation', () => {
@@ -123,18 +123,26 @@ describe('evaluation', () => {
     expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
   });
 
-  it('remembers a rejection with a key', () => {
+  it('that was rejected is decided anew when it is asked again, and is one debit then', () => {
     const to = partitionWith();
     const admission = freshId();
-    evaluate(to, NOON, { estimated: 950, keyed: false });
+    const used950 = granted(to, NOON, { estimated: 950 });
     evaluate(to, NOON, { admission, estimated: 900 });
+    settle(to, NOON + 5, used950, 440);
     expect(evaluate(to, NOON + 10, { admission, estimated: 900 })).to.deep.include({
       decision: 'REJECT',
       refused: {
-        by: { level: 'monitoring', available: 475, resetsAt: NOON + 30_000, version: 1 },
+        by: { level: 'monitoring', available: 510, resetsAt: NOON + 30_000, version: 1 },
         retryAfterMs: 29_990,
         attempts: 2,
       },
     });
+    expect(to.state()!.window!.levels.get('monitoring')!.refused).to.equal(1);
+    const again = { admission, estimated: 900 };
+    expect(evaluate(to, NOON + 30_000, again)).to.deep.include({ decision: 'ALLOW_DEGRADED', granted: 450 });
+    expect(evaluate(to, NOON + 30_001, again)).to.deep.include({ decision: 'ALLOW_DEGRADED', granted: 450 });
+    expect(used(to)).to.deep.equal([450, 0]);
+    expect(to.admissions(admission)!.admissions).to.have.lengthOf(1);
+    expect(to.admissions(admission)!.admissions[0]).to.include({ status: 'settled', attempts: 4 });
   });
 });

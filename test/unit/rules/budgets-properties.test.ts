@@ -9,29 +9,29 @@ import type {
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
-import type { Admission, AdmissionDocument } from '../../../shared/state/budget-state.js';
+import type { Admission, AdmissionDocument, BudgetWindow } from '../../../shared/state/budget-state.js';
 import { anything, changing, frugal, type History, unabandoned } from './budget-histories.js';
 import { admissionId, budgetMessage } from './budget-messages.js';
 import { BudgetPartition } from './budget-partition.js';
-import { expectConserved, expectedDecision, sumsOf } from './budget-recount.js';
+import { expectConserved, expectedAvailable, expectedDecision, sumsOf } from './budget-recount.js';
 
 const RUNS = { numRuns: 150 };
 const cuts = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 20 });
 
-/** What was decided anew; undefined for a retry and what is no decision. */
-function verdictOf(reply: AdmitReply | EvaluateReply, retries: number) {
+/** What was decided; undefined for a retry of what was granted, and what is no decision. */
+function verdictOf(reply: AdmitReply | EvaluateReply, isRetryOfGrant: boolean) {
   switch (reply.kind) {
     case 'admitted':
       if (!reply.fresh) return undefined;
       return { verdict: reply.admission.decision, granted: reply.admission.granted };
     case 'refused':
-      return reply.attempts > 1 ? undefined : { verdict: 'refused', level: reply.by.level };
+      return { verdict: 'refused', level: reply.by.level };
     case 'too_large':
       return { verdict: 'too_large', level: reply.level };
     case 'unknown_pipeline':
       return { verdict: reply.kind };
     case 'evaluated':
-      if (retries > 0) return undefined;
+      if (isRetryOfGrant) return undefined;
       if (reply.tooLarge !== undefined) return { verdict: 'too_large', level: reply.tooLarge.level };
       if (reply.refused !== undefined) return { verdict: 'refused', level: reply.refused.by.level };
       return { verdict: reply.decision, granted: reply.granted };
@@ -50,6 +50,8 @@ interface Seen {
   readonly ledger: number;
   /** How many retries it was counted as. */
   readonly retries: number;
+  /** How many refusals it was counted as: at the levels of the window that is open after it, and by the metric. */
+  readonly rejections: readonly [levels: number, metric: number];
 }
 
 /** All timers that are not lost fire; then somebody asks, of each tenant. */
@@ -63,6 +65,11 @@ function runOut(partition: BudgetPartition): void {
   partition.idle(partition.now + 1_000_000_000);
 }
 
+/** Refusals that its levels have counted. */
+function refusedIn(window: Readonly<BudgetWindow> | null): number {
+  return [...(window?.levels.values() ?? [])].reduce((sum, use) => sum + use.refused, 0);
+}
+
 /** Every input in a step of its own; `see` is told what became of each message. */
 function runWatched({ settings, inputs }: History, see: (seen: Seen) => void): BudgetPartition {
   const partition = new BudgetPartition(settings);
@@ -73,14 +80,20 @@ function runWatched({ settings, inputs }: History, see: (seen: Seen) => void): B
     const { admission } = ('message' in input ? input.message.data : {}) as Partial<AdmissionRequest>;
     const tenant = 'message' in input ? input.message.tenant : undefined;
     const known = admission === undefined ? null : partition.admissions(admission, tenant);
+    const before = partition.state(tenant)?.window ?? null;
     partition.run([input]);
     if (input.kind !== 'message') continue;
     const effects = partition.effects.slice(length);
     const reply = effects.find((effect) => effect.kind === 'reply')?.body;
-    const retries = effects.filter(
-      (effect) => effect.kind === 'count' && effect.metric === 'admission_retry',
-    ).length;
-    see({ message: input.message, reply, partition, known, ledger, retries });
+    const counted = (metric: string) =>
+      effects.filter((effect) => effect.kind === 'count' && effect.metric === metric).length;
+    const after = partition.state(tenant)?.window ?? null;
+    const refused = refusedIn(after) - (before?.start === after?.start ? refusedIn(before) : 0);
+    const rejections = [refused, counted('admission_reject')] as const;
+    see({
+      ...{ message: input.message, reply, partition, known, ledger, rejections },
+      retries: counted('admission_retry'),
+    });
   }
   return partition;
 }
@@ -150,6 +163,27 @@ function expectCharged({ message, partition, known, ledger }: Seen): void {
   }
 }
 
+/** A refusal says what is available now, and until when; one that is asked again is counted once in each window. */
+function expectRefusedNow({ message, reply, partition, known, ledger, rejections }: Seen): void {
+  const answer = reply as AdmitReply | EvaluateReply | undefined;
+  const refused = answer?.kind === 'evaluated' ? answer.refused : answer;
+  if (refused === undefined || !('by' in refused)) return;
+  const { body, priority, estimated } = message.data as AdmissionRequest;
+  const tenant = message.tenant!;
+  const { config, window } = partition.state(tenant)!;
+  const { level, available, resetsAt } = refused.by;
+  const sums = sumsOf(partition.ledger().slice(0, ledger), tenant, window!.start);
+  expect(available).to.equal(expectedAvailable(config ?? DEFAULT_BUDGETS, sums, level, priority));
+  expect(available).to.be.lessThan(estimated);
+  expect([resetsAt, refused.retryAfterMs]).to.deep.equal([window!.end, window!.end - partition.now]);
+  const last = known?.admissions.at(-1);
+  const before = last?.status === 'refused' && last.keepUntil! > partition.now ? last : undefined;
+  if (before !== undefined) expect(before.body).to.equal(body);
+  expect(refused.attempts).to.equal((before?.attempts ?? 0) + 1);
+  const counted = before?.window === window!.start ? 0 : 1;
+  expect(rejections).to.deep.equal([counted, counted]);
+}
+
 describe('budgets, whatever happens', () => {
   it('charge what was answered undecided, once, whatever is known of it', () => {
     fc.assert(
@@ -162,22 +196,22 @@ describe('budgets, whatever happens', () => {
     );
   });
 
-  it('never keep a window open beyond its end, nor repeat a refusal that other budgets or windows gave', () => {
+  it('never keep a window open beyond its end', () => {
     fc.assert(
       fc.property(fc.oneof(anything, changing), (history) => {
-        const first = new Map<string, number>();
-        runWatched(history, ({ message, reply, partition }) => {
-          const state = partition.state(message.tenant);
-          expect(state?.window?.end ?? Infinity).to.be.greaterThan(partition.now);
-          const answer = reply as AdmitReply | EvaluateReply | undefined;
-          const refused = answer?.kind === 'evaluated' ? answer.refused : answer;
-          if (refused === undefined || !('by' in refused)) return;
-          const { admission } = message.data as AdmissionRequest;
-          const name = `${message.tenant} ${admissionKey(admission)}`;
-          const version = state?.config?.version ?? 0;
-          if (refused.attempts === 1) first.set(name, version);
-          expect([first.get(name), refused.by.resetsAt]).to.deep.equal([version, state!.window!.end]);
+        runWatched(history, ({ message, partition }) => {
+          const { window = null } = partition.state(message.tenant) ?? {};
+          expect(window?.end ?? Infinity).to.be.greaterThan(partition.now);
         });
+      }),
+      RUNS,
+    );
+  });
+
+  it('refuse by what is so now, however often they are asked, and count a request once in a window', () => {
+    fc.assert(
+      fc.property(fc.oneof(anything, changing), (history) => {
+        runWatched(history, expectRefusedNow);
       }),
       RUNS,
     );
@@ -186,12 +220,13 @@ describe('budgets, whatever happens', () => {
   it('decide each request by exactly what is used at the moment it is decided', () => {
     fc.assert(
       fc.property(anything, (history) => {
-        runWatched(history, ({ message, reply, partition, ledger, retries }) => {
+        runWatched(history, ({ message, reply, partition, ledger, known, retries }) => {
           if (message.type !== 'admit' && message.type !== 'evaluate') return;
           const request = message.data as AdmissionRequest;
           const tenant = message.tenant!;
           const before = partition.ledger().slice(0, ledger);
-          const verdict = verdictOf(reply as AdmitReply | EvaluateReply, retries);
+          const isRetryOfGrant = retries > 0 && known!.admissions.at(-1)!.status !== 'refused';
+          const verdict = verdictOf(reply as AdmitReply | EvaluateReply, isRetryOfGrant);
           if (verdict === undefined) return;
           const state = partition.state(tenant);
           const window = state?.window;

@@ -85,27 +85,6 @@ describe('a retry of an admission', () => {
     expect(used(to, 'global')).to.deep.equal([0, 0]);
   });
 
-  it('of a refusal is the same refusal until it may be asked again, and changes no counts', () => {
-    const to = partitionWith();
-    const admission = freshId();
-    admit(to, NOON, { estimated: 950 });
-    const by = { level: 'monitoring', available: 475, resetsAt: NOON + 30_000, version: 1 };
-    admit(to, NOON, { admission, estimated: 900 });
-    const levels = structuredClone(to.state()!.window!.levels);
-    expect(admit(to, NOON + 29_999, { admission, estimated: 900 })).to.deep.equal({
-      kind: 'refused',
-      by,
-      retryAfterMs: 1,
-      attempts: 2,
-    });
-    expect(to.state()!.window!.levels).to.deep.equal(levels);
-    expect(admit(to, NOON + 30_000, { admission, estimated: 900 })).to.include({
-      kind: 'admitted',
-      fresh: true,
-    });
-    expect(to.admissions(admission)!.admissions).to.have.lengthOf(1);
-  });
-
   it('is not remembered without a key where it was refused, nor where it can never be admitted', () => {
     const to = partitionWith();
     const admission = freshId();

@@ -8,7 +8,9 @@ describe('contract: an identical retry is the same admission, and debited once',
   let caller: BudgetCaller;
   let other: BudgetCaller;
   before(async () => {
-    weir = await WeirFixture.start({ settings: LONG_WINDOW, workers: 2 });
+    // A busy machine is no reason to answer undecided: that is tested elsewhere.
+    const settings = { ...LONG_WINDOW, ADMISSION_DEADLINE_MS: '5000' };
+    weir = await WeirFixture.start({ settings, workers: 2 });
     const second = await weir.api();
     other = new BudgetCaller(second);
   });
@@ -104,6 +106,37 @@ describe('contract: an identical retry is the same admission, and debited once',
       expect(Math.abs(Number(headers.get('retry-after')) - resets / 1000)).to.be.below(5);
     }
     expect((await caller.budget()).levels).to.deep.equal(before.levels);
+  });
+
+  it('a request that was refused is admitted once there is room, and debited once', async () => {
+    await caller.use('ranking', 260_000);
+    const held = await caller.admit('ranking', 'P1', 24_000);
+    const more = { request_id: 'later' };
+    const first = await caller.admit('ranking', 'P1', 20_000, more);
+    expect([first.status, first.body['available'], first.body['attempts']]).to.deep.equal([429, 13_000, 1]);
+    await other.settle(held.body.admission_id, 4000);
+    const dear = await other.admit('ranking', 'P1', 25_000, { request_id: 'dear' });
+    expect([dear.status, dear.body['available']]).to.deep.equal([429, 21_000]);
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => [caller, other][i % 2]!.admit('ranking', 'P1', 20_000, more)),
+    );
+    expect(answers.map(({ status }) => status).sort()).to.deep.equal([...Array(19).fill(200), 201]);
+    expect(new Set(answers.map(({ body }) => body.admission_id)).size).to.equal(1);
+    expect((await caller.used())['ranking']).to.deep.equal([264_000, 10_000]);
+    expect((await caller.admission(answers[0]!.body.admission_id)).body.attempts).to.equal(21);
+    const conflict = await other.admit('ranking', 'P1', 25_001, { request_id: 'dear' });
+    expect([conflict.status, conflict.body.code]).to.deep.equal([422, 'idempotency_conflict']);
+  });
+
+  it('an evaluation that was refused is decided anew, and charged once', async () => {
+    await caller.use('ranking', 260_000);
+    const held = await caller.admit('ranking', 'P1', 24_000);
+    const again = () => caller.evaluate('ranking', 'P1', 20_000, { request_id: 'evaluated' });
+    expect(await again()).to.deep.nested.include({ decision: 'REJECT', 'context.available': 13_000 });
+    await caller.cancel(held.body.admission_id);
+    expect((await again()).decision).to.equal('ALLOW_DEGRADED');
+    expect((await again()).context).to.deep.include({ granted_tokens: 10_000 });
+    expect((await caller.used())['ranking']).to.deep.equal([270_000, 0]);
   });
 
   it('what can never fit is 422 and not worth a retry', async () => {
