@@ -14,6 +14,7 @@ import { windowSettings } from '../shared/window-settings.js';
 import { BudgetMemory } from './budget-memory.js';
 import { type Database, openDatabase, whenReady } from './database.js';
 import type { Archive } from './engine/archive.js';
+import { Complaints } from './engine/complaints.js';
 import type { Engine } from './engine/engine.js';
 import type { Memory } from './engine/memory.js';
 import type { Sink } from './engine/outbox-drain.js';
@@ -71,7 +72,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     commandTimeoutMs: Math.max(config.REDIS_COMMAND_TIMEOUT_MS, 1000),
   });
   const subscriber = connect('worker-subscriber');
-  const metrics = new ConsumerMetrics(createRegistry());
+  const metrics = new ConsumerMetrics(createRegistry(), rules);
   const ops = await startOpsServer(metrics.registry, config.OPS_PORT);
   lifecycle.onClose('ops server', ops.close);
   lifecycle.onClose('watchdog', startWatchdog(config.STALL_MS_MAX));
@@ -104,6 +105,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     },
     log,
     metrics,
+    complaints: new Complaints(log),
     connectBlocking: (name) => connectRedis({ url, name, log }),
     probe,
   };

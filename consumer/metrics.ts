@@ -21,6 +21,7 @@ export class ConsumerMetrics {
   private readonly messages: Counter;
   private readonly deadLetters: Counter;
   private readonly ruleEvents: Counter;
+  private readonly ruleErrors: Counter;
   private readonly trips: Counter;
   private readonly windowCuts: Counter;
   private readonly idleSeconds: Counter;
@@ -31,7 +32,10 @@ export class ConsumerMetrics {
   private readonly archiveSeconds: Histogram;
   private readonly archiveProblems: Counter;
 
-  constructor(readonly registry: Registry) {
+  constructor(
+    readonly registry: Registry,
+    rules: readonly { readonly name: string }[],
+  ) {
     this.admissions = new AdmissionMetrics(registry);
     const gauge = (name: string, help: string, labelNames: string[] = ['partition']) =>
       new Gauge({ name, help, labelNames, registers: [registry] });
@@ -71,6 +75,8 @@ export class ConsumerMetrics {
     this.messages = counter('weir_messages_total', 'Messages folded, by what became of them.', ['outcome']);
     this.deadLetters = counter('weir_dead_letters_total', 'Dead letters written.');
     this.ruleEvents = counter('weir_rule_events_total', 'What rules did.', ['rule', 'kind']);
+    this.ruleErrors = counter('weir_rule_errors_total', 'Times something of a rule threw.', ['rule']);
+    for (const { name } of rules) this.ruleErrors.inc({ rule: name }, 0);
     this.trips = counter('weir_tripwire_trips_total', 'Tripwires tripped.', ['rule']);
     this.windowCuts = counter(
       'weir_dedupe_window_cuts_total',
@@ -134,7 +140,8 @@ export class ConsumerMetrics {
     }
     for (const effect of outcome.effects) {
       if (effect.kind !== 'count') continue;
-      if ('rule' in effect) this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
+      if (effect.metric === 'rule_errors') this.ruleErrors.inc({ rule: effect.rule });
+      else if ('rule' in effect) this.ruleEvents.inc({ rule: effect.rule, kind: effect.metric });
       else if (isAdmissionCount(effect)) this.admissions.count(effect);
       else this.usageCounts[effect.metric].inc(effect.by ?? 1);
     }

@@ -56,12 +56,20 @@ export interface UnindexEffect {
 }
 
 /** Add to a counter, once the commit is confirmed. Lost with the process: counters are for seeing, not billing. */
-export type CountEffect = RuleCountEffect | UsageCountEffect | AdmissionCountEffect;
+export type CountEffect = RuleCountEffect | RuleErrorEffect | UsageCountEffect | AdmissionCountEffect;
 
 export interface RuleCountEffect {
   readonly kind: 'count';
   readonly metric: 'rule_hits' | 'rule_shadow_hits' | 'rule_denied' | 'restrictions_lifted';
   readonly rule: string;
+}
+
+/** Something of a rule threw. It is logged, too. */
+export interface RuleErrorEffect {
+  readonly kind: 'count';
+  readonly metric: 'rule_errors';
+  readonly rule: string;
+  readonly error: string;
 }
 
 export interface UsageCountEffect {

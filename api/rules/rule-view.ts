@@ -4,7 +4,7 @@ import type { AskedSettings } from '../../shared/control/control-log.js';
 import { readAskedSettings } from '../../shared/control/control-log.js';
 import { PARTITION_DOCUMENT } from '../../shared/keys.js';
 import type { TripwireLimits } from '../../shared/messages/commands.js';
-import { NEW_PARTITION, type PartitionState } from '../../shared/state/partition-state.js';
+import { NEW_PARTITION, type PartitionState, type RuleErrors } from '../../shared/state/partition-state.js';
 import { decodePartition } from '../../shared/state/state-codec.js';
 import { type TripwireStatus, tripwireStatus } from '../../shared/tripwire/tripwire-status.js';
 import { isoTimeOrNull } from '../restrictions/user-view.js';
@@ -29,10 +29,25 @@ export async function rulesView(dependencies: RuleDependencies): Promise<object>
       mode: settings.mode ?? rule.mode,
       feature: rule.feature,
       shadow_users: partitions.reduce((sum, partition) => sum + (partition.shadow[rule.name] ?? 0), 0),
+      errors: errorsView(rule.name, partitions),
       tripwire: tripwireView(status, ofRule, population),
     };
   });
   return { rules: await Promise.all(views) };
+}
+
+/** What the rule threw, on all partitions together. */
+function errorsView(rule: string, partitions: readonly PartitionState[]): object {
+  const each = partitions.flatMap(({ errors }) => errors?.[rule] ?? []);
+  const latest = each.reduce<RuleErrors | undefined>(
+    (a, b) => (a !== undefined && a.at >= b.at ? a : b),
+    undefined,
+  );
+  return {
+    count: each.reduce((sum, { count }) => sum + count, 0),
+    last: latest?.last ?? null,
+    at: isoTimeOrNull(latest?.at),
+  };
 }
 
 /** The limits in force, once every partition has heard of what was asked. */

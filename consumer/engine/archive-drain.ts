@@ -8,6 +8,7 @@ import type { WindowEmission } from '../../shared/messages/window-emission.js';
 import { type RedisArgument, Script } from '../../shared/redis/script.js';
 import { type Partition, partitionName } from '../../shared/topics.js';
 import type { Archive, ArchiveBatch, ArchivedWindow, RefusedEvent } from './archive.js';
+import type { DeadLetterNews } from './complaints.js';
 import { Drain } from './drain.js';
 import type { Engine } from './engine.js';
 import { NewerEntryError } from './entry-buffer.js';
@@ -207,7 +208,11 @@ export class ArchiveDrain extends Drain {
       ),
     );
     if (reply === -2) throw new Error('Redis is not where the archive left it: the batch is read again');
-    if (refused.length > 0) engine.metrics.archiveRefused(partitionName(partition), refused.length);
+    if (refused.length > 0) {
+      const name = partitionName(partition);
+      engine.metrics.archiveRefused(name, refused.length);
+      engine.complaints.deadLetters(name, refused.map(rowNews));
+    }
     return reply !== 0;
   }
 }
@@ -215,6 +220,10 @@ export class ArchiveDrain extends Drain {
 function archivedMessage(outbox: string, upTo: number): object {
   const data: ArchivedData = { upTo };
   return { type: ARCHIVED, subject: '', id: `archived-${outbox}`, data };
+}
+
+function rowNews({ event: { message }, error }: RefusedEvent): DeadLetterNews {
+  return { kind: 'row', error, attempts: 1, message };
 }
 
 function textLength(fields: readonly string[]): number {

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Keys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import type { ConsumerMetrics } from '../metrics.js';
+import type { Complaints } from './complaints.js';
 import type { Probe } from './probe.js';
 
 /** Bounds and intervals of the engine; see shared/config.ts for what each means. */
@@ -30,6 +31,7 @@ export interface Engine {
   readonly settings: EngineSettings;
   readonly log: Logger;
   readonly metrics: ConsumerMetrics;
+  readonly complaints: Complaints;
   /** Opens a connection for one blocking read at a time. */
   readonly connectBlocking: (name: string) => Redis;
   readonly probe: Probe;

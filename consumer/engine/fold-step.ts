@@ -1,4 +1,6 @@
 import type { Effect } from '../../shared/effects.js';
+import { errorText } from '../../shared/messages/error-text.js';
+import type { Message } from '../../shared/messages/message.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { IdStore } from './id-store.js';
 import type { Place, Planned } from './plan-step.js';
@@ -12,6 +14,8 @@ export interface DeadLetter {
   readonly error: string;
   readonly attempts: number;
   readonly at: number;
+  /** Of a message: what it is, for the log. */
+  readonly message?: Pick<Message, 'id' | 'type' | 'request'>;
 }
 
 /** What folding a step amounts to. Nothing of it has happened until it is committed. */
@@ -173,6 +177,7 @@ class StepFold {
       error,
       attempts,
       at,
+      message,
     });
   }
 
@@ -200,7 +205,7 @@ class StepFold {
       result = processor.fold(item, this.read, facts, members, mark);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
     } catch (error) {
-      return describeError(error);
+      return errorText(error);
     }
     for (const [name, document] of result.writes) this.documents.set(name, document);
     for (const effect of result.effects) {
@@ -213,11 +218,4 @@ class StepFold {
     if (result.verdict !== undefined && item.kind === 'message') this.except(item, result.verdict);
     return undefined;
   }
-}
-
-const ERROR_CHARACTERS_MAX = 1000;
-
-export function describeError(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return text.slice(0, ERROR_CHARACTERS_MAX);
 }

@@ -1,8 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
+import { errorText } from '../../shared/messages/error-text.js';
 import { NewerDocumentError } from '../../shared/state/state-codec.js';
 import type { DocumentCache } from './document-cache.js';
-import { describeError } from './fold-step.js';
 import type { Planned } from './plan-step.js';
 import type { Document, Processor, ReadDocument } from './processor.js';
 
@@ -84,7 +84,7 @@ class Load {
         if (assume) this.assumeAbsent(processor.fresh?.(item));
         for (const name of processor.documents(item, members)) this.want(name, index);
       } catch (error) {
-        this.refused.set(index, describeError(error));
+        this.refused.set(index, errorText(error));
       }
     }
   }
@@ -100,7 +100,7 @@ class Load {
       try {
         for (const name of follow.call(processor, item, read)) this.want(name, index);
       } catch (error) {
-        this.refused.set(index, describeError(error));
+        this.refused.set(index, errorText(error));
       }
     }
     return this.missing.size > 0;
@@ -169,7 +169,7 @@ class Load {
         if (error instanceof NewerDocumentError || processor.pinned.includes(name)) throw error;
         // One unreadable document must not stop its neighbours: what needs it becomes a dead letter.
         for (const index of this.missing.get(name)!)
-          this.refused.set(index, `document ${name}: ${describeError(error)}`);
+          this.refused.set(index, `document ${name}: ${errorText(error)}`);
         return;
       }
       this.size += text.length;

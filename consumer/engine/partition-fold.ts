@@ -137,6 +137,7 @@ export class PartitionFold {
     const { outcome, built, after } = folded;
     buffer.advanceTo(after);
     engine.metrics.committed(name, outcome, (performance.now() - started) / 1000);
+    engine.complaints.committed(name, outcome);
     return { emitted: built.emitted, deadLetters: outcome.deadLetters.length };
   }
 

@@ -1,8 +1,9 @@
 import { NEW_USER } from '../../shared/state/user-state.js';
+import { askRule, frozen } from './ask-rule.js';
 import type { Rule } from './rule.js';
 import { WINDOW_ENTRIES_DEFAULT } from './rule.js';
 import { ruleDefects } from './rule-defects.js';
-import { type CompiledWindow, WindowFacts } from './windows.js';
+import { type CompiledWindow, UndeclaredWindowError, WindowFacts } from './windows.js';
 
 /** Rules, checked and prepared for the folds. Never changed after it was made. */
 export interface Catalog {
@@ -46,6 +47,8 @@ function compileRule(rule: Rule): CompiledRule {
   const windows = Object.entries(rule.windows ?? {}).map(([name, spec]): [string, CompiledWindow] => [
     name,
     {
+      rule,
+      name,
       key: `${rule.name}.${name}`,
       event: spec.event,
       spanMs: spec.seconds * 1000,
@@ -56,13 +59,17 @@ function compileRule(rule: Rule): CompiledRule {
   return { rule, windows: new Map(windows) };
 }
 
-/** Asks the rule about a new user: a window that it reads but does not declare shows at start, not in production. */
+/**
+ * Asks the rule about a new user: a window that it reads but does not declare shows at start, not in production. What
+ * else it throws concerns this rule alone, and stops no worker.
+ */
 function trialDefect({ rule, windows }: CompiledRule): string | undefined {
   try {
-    rule.matches(new WindowFacts(NEW_USER.profile, 0, windows, NEW_USER.windows));
+    askRule(rule, new WindowFacts(frozen(NEW_USER.profile), 0, windows, NEW_USER.windows));
     return undefined;
   } catch (error) {
-    return `${rule.name}: matches() throws for a new user: ${(error as Error).message}`;
+    if (!(error instanceof UndeclaredWindowError)) return undefined;
+    return `${rule.name}: matches() throws for a new user: ${error.message}`;
   }
 }
 

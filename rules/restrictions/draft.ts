@@ -1,7 +1,9 @@
 import type { Effect } from '../../shared/effects.js';
+import type { Mode } from '../../shared/messages/events.js';
 import type { PartitionState } from '../../shared/state/partition-state.js';
 import type { UserState } from '../../shared/state/user-state.js';
 import type { Catalog } from './compile-catalog.js';
+import type { Rule } from './rule.js';
 import { memberOf, type Subject } from './subject.js';
 
 /** Answers to reservations by key. A key without an answer counts as granted, and is asked for. */
@@ -44,6 +46,10 @@ export interface Draft extends Folded {
 
 export function draftOf(user: UserState, partition: PartitionState): Draft {
   return { user, partition, effects: [], reservations: [] };
+}
+
+export function modeOf(partition: PartitionState, { name, mode }: Rule): Mode {
+  return partition.rules[name]?.mode ?? mode;
 }
 
 /** The question is the same for the same rule and user, so that a batch asks it once. */

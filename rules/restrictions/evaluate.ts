@@ -1,15 +1,18 @@
 import type { RuleSettings } from '../../shared/state/partition-state.js';
 import type { Restriction } from '../../shared/state/user-state.js';
+import { askRule, frozen } from './ask-rule.js';
 import type { CompiledRule } from './compile-catalog.js';
 import {
   aboutUser,
   type Context,
   type Draft,
+  modeOf,
   reservationKey,
   reservationOf,
   restrictedIndex,
 } from './draft.js';
 import type { Rule } from './rule.js';
+import { ruleFailed } from './rule-errors.js';
 import { memberOf } from './subject.js';
 import { expireTimer } from './timer-id.js';
 import { WindowFacts } from './windows.js';
@@ -20,21 +23,31 @@ import { WindowFacts } from './windows.js';
  *
  *   mode off, already restricted by the rule, or an override on its feature  → nothing
  *   no match                                                                → nothing
+ *   it throws, or answers with nonsense                                     → counted as an error of the rule
  *   match, mode shadow                                                      → counted, once per user and stay
  *   match, mode live, tripwire denies                                       → counted as denied
  *   match, mode live, tripwire grants or was not asked yet                  → restricted
  */
 export function evaluate(draft: Draft, context: Context): void {
   for (const compiled of context.catalog.rules) {
-    const { rule, windows } = compiled;
-    const settings = draft.partition.rules[rule.name];
-    const mode = settings?.mode ?? rule.mode;
+    const { rule } = compiled;
+    const mode = modeOf(draft.partition, rule);
     if (mode === 'off' || isSettled(draft, rule)) continue;
-    const reason = rule.matches(new WindowFacts(draft.user.profile, context.at, windows, draft.user.windows));
+    const reason = reasonOf(draft, compiled, context.at);
     if (reason === null) continue;
-    if (mode === 'shadow') markShadow(draft, rule, settings);
+    if (mode === 'shadow') markShadow(draft, rule, draft.partition.rules[rule.name]);
     else if (isGranted(draft, compiled, context)) restrict(draft, rule, reason, context);
     else draft.effects.push({ kind: 'count', metric: 'rule_denied', rule: rule.name });
+  }
+}
+
+function reasonOf(draft: Draft, { rule, windows }: CompiledRule, at: number): string | null {
+  const { user } = draft;
+  try {
+    return askRule(rule, new WindowFacts(frozen(user.profile), at, windows, user.windows));
+  } catch (error) {
+    ruleFailed(draft, rule.name, 'matches', error, at);
+    return null;
   }
 }
 

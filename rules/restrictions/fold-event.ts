@@ -6,13 +6,14 @@ import type { Catalog } from './compile-catalog.js';
 import { type Context, draftOf, type Folded } from './draft.js';
 import { evaluate } from './evaluate.js';
 import { applyEvent, type EventProperties } from './profile.js';
-import { addToWindow, type CompiledWindow } from './windows.js';
+import { recordWindows } from './record-windows.js';
 
 /** Evidence ids kept per rule, and listed with a restriction. */
 const EVIDENCE_MAX = 5;
 
 /**
- * Folds one event: counters, windows and evidence first, whatever mode the rules are in; then every rule is asked.
+ * Folds one event: counters and evidence first, whatever mode the rules are in; then the windows of those that are not
+ * off; then each of them is asked.
  * @throws for an event that weir does not know, or whose properties are not what the event has
  */
 export function foldEvent(
@@ -25,17 +26,18 @@ export function foldEvent(
   if (!isEventName(type)) throw new Error(`unknown message type ${type.slice(0, 100)}`);
   if (subject === '') throw new Error('the event has no user');
   if (!isProperties(data)) throw new Error('the event has no properties');
-  const { catalog, at } = context;
+  const { catalog } = context;
   const counted: UserState = {
     known: true,
     profile: applyEvent(user.profile, type, data),
-    windows: recordWindows(user.windows, catalog.windowsOf.get(type), data, at),
+    windows: user.windows,
     recent: recordEvidence(user.recent, catalog.evidenceOf.get(type), id),
     restrictions: user.restrictions,
     overrides: user.overrides,
     shadow: user.shadow,
   };
   const draft = draftOf(counted, user.known ? partition : { ...partition, users: partition.users + 1 });
+  recordWindows(draft, catalog.windowsOf.get(type), data, context);
   evaluate(draft, context);
   return draft;
 }
@@ -46,28 +48,6 @@ function isEventName(type: string): type is EventName {
 
 function isProperties(data: unknown): data is EventProperties {
   return typeof data === 'object' && data !== null;
-}
-
-function recordWindows(
-  windows: UserState['windows'],
-  entered: readonly CompiledWindow[] | undefined,
-  properties: EventProperties,
-  at: number,
-): UserState['windows'] {
-  if (entered === undefined) return windows;
-  const recorded = { ...windows };
-  for (const window of entered) {
-    const value = window.distinct === undefined ? '' : distinctValue(properties, window.distinct);
-    recorded[window.key] = addToWindow(windows[window.key] ?? [], window, at, value);
-  }
-  return recorded;
-}
-
-function distinctValue(properties: EventProperties, name: string): string {
-  const value = properties[name];
-  if (typeof value !== 'string' && typeof value !== 'number')
-    throw new Error(`${name} is not a text or number`);
-  return String(value);
 }
 
 function recordEvidence(

@@ -1,5 +1,5 @@
 import type { Effect } from '../../shared/effects.js';
-import { NEW_PARTITION, type PartitionState, type Rollback } from '../../shared/state/partition-state.js';
+import type { PartitionState, Rollback } from '../../shared/state/partition-state.js';
 import { NEW_USER, type UserState } from '../../shared/state/user-state.js';
 import type { Catalog } from './compile-catalog.js';
 import { type Context, draftOf, restrictedIndex } from './draft.js';
@@ -39,20 +39,27 @@ export function foldRollback(
 ): FoldedRollback {
   const rollback = rollbackOf(partition, control);
   if (rollback === undefined) return { partition, users: [], effects: [] };
-  const step = liftMembers(rollback, members, catalog, at);
+  const step = liftMembers(rollback, members, partition, catalog, at);
   const lifted = rollback.lifted + step.users.length;
   if (members.length === ROLLBACK_STEP_MAX && !step.reachedLater) {
-    const rollbacks = partition.rollbacks.map((other) =>
+    const rollbacks = step.partition.rollbacks.map((other) =>
       other === rollback ? { ...rollback, lifted } : other,
     );
     const again: Effect = { kind: 'timer', id: rollbackTimer(control), dueAt: at };
-    return { partition: { ...partition, rollbacks }, users: step.users, effects: [...step.effects, again] };
+    return {
+      partition: { ...step.partition, rollbacks },
+      users: step.users,
+      effects: [...step.effects, again],
+    };
   }
   const body = rollback.action === 'mode' ? { applied: true, lifted } : { lifted };
   const reply: readonly Effect[] =
     rollback.reply === undefined ? [] : [{ kind: 'reply', to: rollback.reply, body }];
   return {
-    partition: { ...partition, rollbacks: partition.rollbacks.filter((other) => other !== rollback) },
+    partition: {
+      ...step.partition,
+      rollbacks: step.partition.rollbacks.filter((other) => other !== rollback),
+    },
     users: step.users,
     effects: [...step.effects, ...reply],
   };
@@ -61,9 +68,11 @@ export function foldRollback(
 function liftMembers(
   { action, control, rule, until }: Rollback,
   members: readonly (readonly [member: string, user: UserState | null])[],
+  before: PartitionState,
   catalog: Catalog,
   at: number,
-): { users: [string, UserState][]; effects: Effect[]; reachedLater: boolean } {
+): FoldedRollback & { readonly reachedLater: boolean } {
+  let partition = before;
   const users: [string, UserState][] = [];
   const effects: Effect[] = [];
   for (const [member, state] of members) {
@@ -73,12 +82,13 @@ function liftMembers(
       effects.push({ kind: 'unindex', index: restrictedIndex(rule), member });
       continue;
     }
-    if (restriction.restrictedAt > until) return { users, effects, reachedLater: true };
+    if (restriction.restrictedAt > until) return { partition, users, effects, reachedLater: true };
     const context: Context = { ...subjectOf(member), catalog, answers: new Map(), at, message: null };
-    const draft = draftOf(user, NEW_PARTITION);
+    const draft = draftOf(user, partition);
     lift(draft, restriction, { cause: action, control }, context);
+    partition = draft.partition;
     users.push([member, draft.user]);
     effects.push(...draft.effects);
   }
-  return { users, effects, reachedLater: false };
+  return { partition, users, effects, reachedLater: false };
 }

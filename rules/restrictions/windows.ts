@@ -1,9 +1,11 @@
 import type { EventName } from '../../shared/messages/events.js';
 import type { Profile, UserState, WindowEntry } from '../../shared/state/user-state.js';
-import type { RuleFacts } from './rule.js';
+import type { Rule, RuleFacts } from './rule.js';
 
 /** A declared window, prepared for the folds. */
 export interface CompiledWindow {
+  readonly rule: Rule;
+  readonly name: string;
   /** `<rule>.<window>`: where its entries lie in the user's state. */
   readonly key: string;
   readonly event: EventName;
@@ -45,33 +47,43 @@ function firstInside(entries: readonly WindowEntry[], spanMs: number, at: number
   return low;
 }
 
+/** The rule reads a window that it does not have: true of every user, so that it shows when the worker starts. */
+export class UndeclaredWindowError extends Error {}
+
 /** What one rule sees of one user: the profile, and its own windows only. */
 export class WindowFacts implements RuleFacts {
+  // Out of reach of the rule, which must not change them.
+  readonly #declared: ReadonlyMap<string, CompiledWindow>;
+  readonly #windows: UserState['windows'];
+
   constructor(
     readonly profile: Profile,
     readonly at: number,
-    private readonly declared: ReadonlyMap<string, CompiledWindow>,
-    private readonly windows: UserState['windows'],
-  ) {}
+    declared: ReadonlyMap<string, CompiledWindow>,
+    windows: UserState['windows'],
+  ) {
+    this.#declared = declared;
+    this.#windows = windows;
+  }
 
   count(name: string): number {
-    const window = this.declared.get(name);
+    const window = this.#declared.get(name);
     if (window === undefined || window.distinct !== undefined) {
-      throw new Error(`the rule declares no window ${name} that counts events`);
+      throw new UndeclaredWindowError(`the rule declares no window ${name} that counts events`);
     }
     return this.size(window);
   }
 
   distinct(name: string): number {
-    const window = this.declared.get(name);
+    const window = this.#declared.get(name);
     if (window === undefined || window.distinct === undefined) {
-      throw new Error(`the rule declares no window ${name} that counts distinct values`);
+      throw new UndeclaredWindowError(`the rule declares no window ${name} that counts distinct values`);
     }
     return this.size(window);
   }
 
   private size(window: CompiledWindow): number {
-    const entries = this.windows[window.key];
+    const entries = this.#windows[window.key];
     return entries === undefined ? 0 : entries.length - firstInside(entries, window.spanMs, this.at);
   }
 }

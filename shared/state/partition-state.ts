@@ -8,6 +8,8 @@ export interface PartitionState {
   readonly rules: Readonly<Record<string, RuleSettings>>;
   /** Rule in shadow mode → users it would have restricted since it went to shadow. */
   readonly shadow: Readonly<Record<string, number>>;
+  /** Rule → what it threw here, ever: its own `matches`, `reset` or windows. Absent: nothing. */
+  readonly errors?: Readonly<Record<string, RuleErrors>>;
   /** Ids of the last control messages applied, oldest first: healing sends what is missing. */
   readonly controls: readonly string[];
   /** Rollbacks under way: lifted in bounded steps, each its own commit. */
@@ -25,6 +27,14 @@ export interface RuleSettings {
   readonly limitsControl?: string;
   /** Control id of the last re-arm: the era of the tripwire in which this partition decides. */
   readonly era?: string;
+}
+
+export interface RuleErrors {
+  readonly count: number;
+  /** What failed and why, in words. */
+  readonly last: string;
+  /** Of the last, ms. */
+  readonly at: number;
 }
 
 export interface Rollback {

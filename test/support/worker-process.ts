@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { FAST } from './workers.js';
 
@@ -13,12 +14,14 @@ export class WorkerProcess {
   static async start(
     environment: Readonly<Record<string, string>>,
     module: WorkerModule = 'consumer/main.js',
+    onLine?: (line: string) => void,
   ): Promise<WorkerProcess> {
     const path = fileURLToPath(new URL(`../../${module}`, import.meta.url));
     const child = spawn(process.execPath, [path], {
       env: { PATH: process.env['PATH'], ...FAST, ...environment },
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      stdio: ['ignore', onLine === undefined ? 'ignore' : 'pipe', 'inherit', 'ipc'],
     });
+    if (onLine !== undefined) createInterface({ input: child.stdout! }).on('line', onLine);
     const worker = new WorkerProcess(child);
     await new Promise<void>((resolve, reject) => {
       child.once('message', () => resolve());

@@ -66,6 +66,7 @@ describe('api: rules', () => {
     expect(await view()).to.deep.equal({
       ...{ name: rule.name, version: rule.version, description: rule.description },
       ...{ mode: 'live', feature: rule.feature, shadow_users: 0 },
+      errors: { count: 0, last: null, at: null },
       tripwire: {
         ...{ state: 'armed', affected: 0, population: 0, share: 0, max_share: 0.05, max_users: null },
         ...{ min_population: 20, window_seconds: 300, tripped_at: null, population_at_trip: null },
@@ -81,6 +82,21 @@ describe('api: rules', () => {
     const shown = await view();
     expect(shown.tripwire['population']).to.equal(45);
     expect(shown).to.include({ shadow_users: 6 });
+  });
+
+  it('adds up what a rule threw on the partitions, and tells the last of it', async () => {
+    const errors = [
+      undefined,
+      { count: 2, last: 'a', at: 1700000002000 },
+      { count: 5, last: 'b', at: 1700000001000 },
+    ];
+    for (const [index, error] of errors.entries()) {
+      const state =
+        error === undefined ? NEW_PARTITION : { ...NEW_PARTITION, errors: { [rule.name]: error } };
+      await api.redis.set(api.slots.all[index]!.keys.doc(PARTITION_DOCUMENT), encodePartition(state));
+    }
+    expect(await view()).to.deep.include({ errors: { count: 7, last: 'a', at: '2023-11-14T22:13:22.000Z' } });
+    expect(await view(RULES[1]!.name)).to.deep.include({ errors: { count: 0, last: null, at: null } });
   });
 
   it('sets a mode on every partition and answers 200 when all have applied it', async () => {

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { DANGEROUS_RULES, THROWING_CARD } from '../../support/dangerous-rule.js';
+import { userDocument } from '../../../shared/keys.js';
+import { event } from '../../support/partitions.js';
 import { until } from '../../support/redis-server.js';
 import { NO_TRIPWIRE, WeirFixture } from '../../support/weir-fixture.js';
-import type { TestWorker } from '../../support/workers.js';
 import { card, ISO, People, purchase } from './people.js';
 
 interface Letter {
@@ -17,11 +17,8 @@ interface Letter {
 describe('contract: dead letters', () => {
   let weir: WeirFixture;
   let people: People;
-  let broken: TestWorker;
   beforeEach(async () => {
-    weir = await WeirFixture.start({ settings: NO_TRIPWIRE, workers: 0 });
-    broken = await weir.worker({}, DANGEROUS_RULES);
-    await weir.ready();
+    weir = await WeirFixture.start({ settings: NO_TRIPWIRE });
     people = new People(weir.http);
   });
   afterEach(() => weir.close());
@@ -32,17 +29,18 @@ describe('contract: dead letters', () => {
     return body.dead_letters;
   }
 
-  /** Posts an event on which the worker's rule has a bug. */
+  const documentOf = (user: string) => weir.topic.keysOf(user).doc(userDocument('default', user));
+
+  /** Posts an event of a user whose document has been broken: nothing can be folded upon it. */
   async function kill(user: string, event_id: string): Promise<void> {
+    await weir.redis.set(documentOf(user), 'not JSON');
     const before = (await letters()).length;
-    await people.post(card(user, THROWING_CARD, '1', { event_id }));
+    await people.post(card(user, 'c', '1', { event_id }));
     await until(10_000, 'the letter is there', async () => (await letters()).length === before + 1);
   }
 
   async function mend(): Promise<void> {
-    await broken.close();
-    await weir.worker();
-    await weir.ready();
+    await weir.redis.del(documentOf('u'));
   }
 
   it('lists nothing where nothing failed', async () => {
@@ -52,22 +50,26 @@ describe('contract: dead letters', () => {
 
   it('lists a message whose fold threw, with its error; its neighbours are not delayed', async () => {
     const started = Date.now();
-    await people.postAll([
-      purchase('u', 1),
-      card('u', THROWING_CARD, '1', { event_id: 'bad' }),
-      purchase('u', 2),
-      purchase('v', 4),
-    ]);
+    // The API refuses such an event: past it, as a producer of another version may write.
+    const amounts = [1, 'ten', 2];
+    await weir.topic.append(
+      amounts.map((amount) => event('purchase_made', 'u', { amount }, amount === 'ten' ? 'bad' : undefined)),
+    );
+    await people.post(purchase('v', 4));
     await people.counted('u', { total_spend: 3 });
     await people.counted('v', { total_spend: 4 });
     const [letter, ...more] = await letters('?topic=events');
     expect(more).to.deep.equal([]);
     const { id, at, message, ...rest } = letter!;
-    expect(rest).to.deep.equal({ topic: 'events', error: 'TypeError: the rule has a bug', attempts: 1 });
+    expect(rest).to.deep.equal({
+      topic: 'events',
+      error: 'Error: amount is not a number greater than 0',
+      attempts: 1,
+    });
     expect(id).to.be.a('string').that.is.not.empty;
     expect(at).to.match(ISO);
     expect(Date.parse(at)).to.be.within(started - 1, Date.now());
-    expect(message).to.include({ id: 'bad', subject: 'u', type: 'credit_card_added' });
+    expect(message).to.include({ id: 'bad', subject: 'u', type: 'purchase_made' });
     expect(await letters()).to.deep.equal([letter]);
   });
 
@@ -80,7 +82,7 @@ describe('contract: dead letters', () => {
     expect((await weir.http.get('/dead-letters?topic=events&topic=events')).status).to.equal(422);
   });
 
-  it('replays: while the bug is there it fails again and counts its attempts; mended, it counts once', async () => {
+  it('replays: while the fault is there it fails again and counts its attempts; mended, it counts once', async () => {
     await kill('u', 'bad');
     const [first] = await letters();
     const again = await weir.http.post(`/dead-letters/${first!.id}/replay`);
@@ -113,7 +115,7 @@ describe('contract: dead letters', () => {
     await people.counted('u', { total_credit_cards: 1, unique_zip_codes: 1 });
   });
 
-  it('an event that failed may be posted again under its id once the rule is mended', async () => {
+  it('an event that failed may be posted again under its id once the fault is mended', async () => {
     await kill('u', 'bad');
     await mend();
     await people.post(card('u', 'c', '1', { event_id: 'bad' }));

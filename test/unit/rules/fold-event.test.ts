@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { compileCatalog } from '../../../rules/restrictions/compile-catalog.js';
 import { foldEvent } from '../../../rules/restrictions/fold-event.js';
+import type { Rule } from '../../../rules/restrictions/rule.js';
 import type { Control } from '../../../shared/messages/commands.js';
 import { NEW_PARTITION } from '../../../shared/state/partition-state.js';
 import { NEW_USER } from '../../../shared/state/user-state.js';
@@ -150,10 +151,23 @@ describe('the event fold', () => {
   });
 
   it('ignores a rule that is off, and lets it decide at the next event after it goes live', () => {
-    const partition = new SimulatedPartition([burstRule({ mode: 'off' })]);
-    partition.run([1, 2, 3].map((at) => flag(at, 'u')));
+    const matches: Rule['matches'] = ({ profile }) => (profile.scamFlags >= 3 ? '3 flags' : null);
+    const partition = new SimulatedPartition([burstRule({ mode: 'off', matches })]);
+    partition.run([1, 2, 3].map((at) => flag(at, 'u', `f${at}`)));
     expect(partition.user('u').restrictions).to.deep.equal([]);
     partition.run([mode(4, 'burst_rule', 'live'), purchase(5, 'u', 1)]);
+    const [restriction] = partition.user('u').restrictions;
+    expect(restriction?.reason).to.equal('3 flags');
+    expect(restriction?.evidence).to.deep.equal(['f1', 'f2', 'f3']);
+  });
+
+  it('keeps no windows for a rule that is off: live, it counts from then on', () => {
+    const partition = new SimulatedPartition([burstRule({ mode: 'off' })]);
+    partition.run([flag(1, 'u'), flag(2, 'u')]);
+    expect(partition.user('u').windows).to.deep.equal({});
+    partition.run([mode(3, 'burst_rule', 'live'), flag(4, 'u'), flag(5, 'u')]);
+    expect(partition.user('u').restrictions).to.deep.equal([]);
+    partition.run([flag(6, 'u')]);
     expect(partition.user('u').restrictions.map(({ reason }) => reason)).to.deep.equal(['3 flags']);
   });
 

@@ -104,6 +104,11 @@ export class SimulatedPartition {
     return (this.committed.documents.get(name) as UserState | undefined) ?? NEW_USER;
   }
 
+  /** Writes a document as nothing in weir would. */
+  replaceUser(userId: string, change: (user: UserState) => UserState): void {
+    this.committed.documents.set(userDocument(DEFAULT_TENANT, userId), change(this.user(userId)));
+  }
+
   get partition(): PartitionState {
     return (this.committed.documents.get(PARTITION_DOCUMENT) as PartitionState | undefined) ?? NEW_PARTITION;
   }
@@ -127,7 +132,7 @@ export class SimulatedPartition {
   }
 
   /** Everything that was ever decided, comparable. */
-  snapshot(): object {
+  snapshot() {
     const { documents, indexes, timers, log, at } = this.committed;
     const sorted = <Value>(map: ReadonlyMap<string, Value>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
     return {
