@@ -26,6 +26,7 @@ export class ConsumerMetrics {
   private readonly windowCuts: Counter;
   private readonly idleSeconds: Counter;
   private readonly usageCounts: Readonly<Record<UsageCountEffect['metric'], Counter>>;
+  private readonly unpublishedReplies: Counter;
   private readonly admissions: AdmissionMetrics;
   private readonly outboxBytes: Gauge;
   private readonly archiveRows: Counter;
@@ -83,6 +84,11 @@ export class ConsumerMetrics {
       'Id generations that ended early because they were full.',
     );
     this.idleSeconds = counter('weir_idle_seconds_total', 'Time spent waiting for the doorbell.');
+    this.unpublishedReplies = counter(
+      'weir_unpublished_replies_total',
+      'Replies that Redis refused to publish: who waits for them reads them a moment later.',
+      [],
+    );
     this.usageCounts = {
       late_events: counter('weir_usage_late_events_total', 'Usage events after their window had closed.', []),
       cold_events: counter(
@@ -170,6 +176,10 @@ export class ConsumerMetrics {
 
   stopped(partition: string, waits: boolean): void {
     this.waiting.set({ partition }, waits ? 1 : 0);
+  }
+
+  unpublished(replies: number): void {
+    this.unpublishedReplies.inc(replies);
   }
 
   idled(partition: string, ms: number): void {

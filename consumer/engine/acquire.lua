@@ -13,10 +13,12 @@ The nonce makes the lease unmistakable even if the fencing token should regress 
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return {0, redis.call('PTTL', KEYS[1])}
 end
+-- What may fail (a key of another type) comes first: a lease that nobody knows of keeps a partition from everybody.
+local first = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
+local letters = redis.call('XLEN', KEYS[5])
 local token = redis.call('INCR', KEYS[2])
 local lease = ARGV[1] .. ':' .. token .. ':' .. ARGV[2]
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
 redis.call('HINCRBY', KEYS[3], 'takeovers', 1)
 redis.call('HSETNX', KEYS[3], 'seed', ARGV[4])
-local first = redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')
-return {1, lease, redis.call('HGETALL', KEYS[3]), first[2] or false, redis.call('XLEN', KEYS[5])}
+return {1, lease, redis.call('HGETALL', KEYS[3]), first[2] or false, letters}

@@ -1,7 +1,7 @@
 import type { EmitEffect } from '../../shared/effects.js';
 import type { Keys, PartitionKeys } from '../../shared/keys.js';
 import { type CursorText, VERDICTS, type Verdicts } from '../../shared/messages/verdicts.js';
-import { CommandList } from './commit.js';
+import { CommandList } from './command-list.js';
 import type { Cursor } from './entry-buffer.js';
 import type { StepOutcome } from './fold-step.js';
 import type { IdStore } from './id-store.js';
@@ -48,6 +48,8 @@ export interface BuildOptions {
   readonly keys: PartitionKeys;
   readonly allKeys: Keys;
   readonly ids: IdStore;
+  /** Names of documents that the fold took for absent. */
+  readonly assumed: readonly string[];
   readonly replyTtlMs: number;
   /** The partition's time when the step is over, ms. */
   readonly at: number;
@@ -62,17 +64,16 @@ export interface BuildOptions {
  * @throws DocumentTooLargeError
  */
 export function buildCommit(options: BuildOptions): BuiltCommit {
-  const { outcome, keys, ids } = options;
-  const commands = new CommandList();
+  const { outcome, keys, ids, assumed } = options;
+  const commands = new CommandList(assumed.map((name) => keys.doc(name)));
   const sizes = writeDocuments(options, commands);
   const earliestTimerMs = writeTimers(outcome, keys, commands);
   writeIndexes(outcome, keys, commands);
   const emitted = writeMessages(options, commands);
   for (const letter of outcome.deadLetters) {
-    commands.add(
-      ...['XADD', keys.dead, '*', 'm', letter.text, 'error', letter.error],
-      ...['attempts', letter.attempts, 'at', letter.at, 'kind', letter.kind],
-    );
+    const { text, error, attempts, at, kind } = letter;
+    const fields = ['m', text, 'error', error, 'attempts', attempts, 'at', at, 'kind', kind];
+    commands.add('XADD', keys.dead, '*', ...fields);
   }
   return { commands, ids: ids.writeStage(commands), earliestTimerMs, emitted, sizes };
 }
@@ -82,7 +83,7 @@ function writeDocuments(
   commands: CommandList,
 ): ReadonlyMap<string, number> {
   const sizes = new Map<string, number>();
-  const set: string[] = [];
+  const set: [key: string, text: string][] = [];
   const deleted: string[] = [];
   for (const [name, document] of outcome.documents) {
     if (document === null) {
@@ -92,12 +93,12 @@ function writeDocuments(
     const text = encodeDocument(processor, name, document);
     sizes.set(name, text.length);
     const expiresAt = processor.expiresAt?.(name, document);
-    if (expiresAt === undefined) set.push(keys.doc(name), text);
+    if (expiresAt === undefined) set.push([keys.doc(name), text]);
     // Counted from now, not from `at`: a fold that lags must not lose it before its time comes to that.
     else commands.add('SET', keys.doc(name), text, 'PX', Math.max(1, expiresAt - at));
   }
-  commands.addSplit('MSET', [], set, 2);
-  commands.addSplit('UNLINK', [], deleted, 1);
+  commands.addTexts(set);
+  commands.addUnlink(deleted);
   return sizes;
 }
 
@@ -119,8 +120,8 @@ function writeTimers(outcome: StepOutcome, keys: PartitionKeys, commands: Comman
       earliest = Math.min(earliest, dueAt);
     }
   }
-  commands.addSplit('ZADD', [keys.timers], set, 2);
-  commands.addSplit('ZREM', [keys.timers], removed, 1);
+  commands.addSplit('ZADD', keys.timers, set, 2);
+  commands.addSplit('ZREM', keys.timers, removed, 1);
   return earliest;
 }
 
@@ -139,8 +140,8 @@ function writeIndexes(outcome: StepOutcome, keys: PartitionKeys, commands: Comma
       if (score === null) removed.push(member);
       else set.push(score, member);
     }
-    commands.addSplit('ZADD', [keys.index(name)], set, 2);
-    commands.addSplit('ZREM', [keys.index(name)], removed, 1);
+    commands.addSplit('ZADD', keys.index(name), set, 2);
+    commands.addSplit('ZREM', keys.index(name), removed, 1);
   }
 }
 

@@ -1,37 +1,12 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import { type RedisArgument, Script } from '../../shared/redis/script.js';
+import type { CommandList } from './command-list.js';
+import { FencedError } from './fenced-error.js';
 import { type Inside, writeInside } from './head.js';
 
 /** The commit script. Tests cut its guards out to show what they are for. */
 export const commitScript = new Script(import.meta.url, 'commit.lua');
-
-/** Lua's `unpack` fails near 8,000 values; longer commands are split well below. */
-const COMMAND_WORDS_MAX = 1000;
-
-/** The Redis commands of one commit, in order, as one flat list. */
-export class CommandList {
-  readonly words: RedisArgument[] = [];
-
-  add(...command: RedisArgument[]): void {
-    this.words.push(command.length, ...command);
-  }
-
-  /** A command whose arguments repeat in groups of `groupSize` (MSET, ZADD, UNLINK), split to stay in bounds. */
-  addSplit(
-    name: string,
-    leading: readonly RedisArgument[],
-    rest: readonly RedisArgument[],
-    groupSize: number,
-  ): void {
-    const room = COMMAND_WORDS_MAX - 1 - leading.length;
-    const slice = room - (room % groupSize);
-    for (let start = 0; start < rest.length; start += slice) {
-      const part = rest.slice(start, start + slice);
-      this.words.push(1 + leading.length + part.length, name, ...leading, ...part);
-    }
-  }
-}
 
 export interface Commit {
   readonly lease: string;
@@ -44,26 +19,53 @@ export interface Commit {
   readonly cautiousUntil: string;
   /** Empty: unchanged. */
   readonly ids: string;
-  /** Documents (keys) that the fold took for absent. */
-  readonly absent: readonly string[];
   readonly commands: CommandList;
 }
 
-export type CommitResult = 'OK' | 'ALREADY' | 'PRESENT' | 'FENCED' | 'STALE' | 'DIRTY';
+export type CommitResult =
+  | { readonly kind: 'ALREADY' | 'PRESENT' | 'FENCED' | 'STALE' | 'DIRTY' }
+  /** @property unpublished replies that are stored, but that Redis refused to publish */
+  | { readonly kind: 'OK'; readonly unpublished: number }
+  | { readonly kind: 'HALFWAY'; readonly error: string };
 
 /**
  * Sends a commit. When it throws nobody knows whether it was applied: send the same commit again, the answer is
- * then OK or ALREADY. PRESENT: nothing was applied, and nothing will be.
+ * then OK or ALREADY. PRESENT: nothing was applied, and nothing will be. HALFWAY: see unfinished-commit.ts.
  */
 export async function sendCommit(redis: Redis, keys: PartitionKeys, commit: Commit): Promise<CommitResult> {
-  const { lease, seq, position, inside, at, folded, cautiousUntil, ids, absent } = commit;
+  const { lease, seq, position, inside, at, folded, cautiousUntil, ids, commands } = commit;
   const guards: RedisArgument[] = [
     ...[lease, seq, position, writeInside(inside), at, folded, cautiousUntil, ids],
-    ...[absent.length, ...absent],
+    ...[commands.absentKeys, 0],
   ];
-  return (await commitScript.run(
-    redis,
-    [keys.head, keys.lease],
-    guards.concat(commit.commands.words),
-  )) as CommitResult;
+  const all = [keys.head, keys.lease, ...commands.keys];
+  return readResult(await commitScript.run(redis, all, guards.concat(commands.words)));
+}
+
+/**
+ * How many replies were not published, of a commit that was applied.
+ * @throws FencedError where the partition is somebody else's
+ */
+export function assertApplied(result: CommitResult, partition: string): number {
+  switch (result.kind) {
+    case 'OK':
+      return result.unpublished;
+    case 'ALREADY':
+      return 0;
+    case 'HALFWAY':
+      throw new Error(`a commit failed half-way, the next owner finishes it: ${result.error}`);
+    case 'DIRTY':
+      throw new Error(`a commit failed half-way (npm run repair -- ${partition})`);
+    default:
+      throw new FencedError(`commit ${result.kind}`);
+  }
+}
+
+export function readResult(reply: unknown): CommitResult {
+  const text = reply as string;
+  const [kind = ''] = text.split(' ', 1);
+  const rest = text.slice(kind.length + 1);
+  if (kind === 'OK') return { kind, unpublished: Number(rest) };
+  if (kind === 'HALFWAY') return { kind, error: rest };
+  return { kind: kind as 'ALREADY' | 'PRESENT' | 'FENCED' | 'STALE' | 'DIRTY' };
 }

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
-import type { CommandList } from './commit.js';
+import type { CommandList } from './command-list.js';
 import { IdHasher } from './id-hash.js';
 import { IdSet } from './id-set.js';
 
@@ -183,5 +183,5 @@ function newGeneration(number: number, slot: number): Generation {
 
 function dropGeneration(keys: PartitionKeys, generation: Generation, commands: CommandList): void {
   const names = Array.from({ length: generation.chunks }, (_, chunk) => keys.ids(generation.number, chunk));
-  commands.addSplit('UNLINK', [], names, 1);
+  commands.addUnlink(names);
 }

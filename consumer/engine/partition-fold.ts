@@ -3,11 +3,10 @@ import type { PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
 import { type BuiltCommit, buildCommit, DocumentTooLargeError, encodeDocument } from './build-commit.js';
 import { Caution } from './caution.js';
-import { type Commit, type CommitResult, sendCommit } from './commit.js';
+import { assertApplied, type Commit, type CommitResult, sendCommit } from './commit.js';
 import { DocumentCache } from './document-cache.js';
 import type { Engine } from './engine.js';
 import type { Cursor, EntryBuffer } from './entry-buffer.js';
-import { FencedError } from './fenced-error.js';
 import { foldStep, type StepOutcome } from './fold-step.js';
 import { IdStore } from './id-store.js';
 import type { Lease } from './lease.js';
@@ -97,11 +96,9 @@ export class PartitionFold {
     return this.ids.size;
   }
 
-  /** Reads back what an owner keeps in memory. @throws when the head is dirty */
+  /** Reads back what an owner keeps in memory. */
   async restore(): Promise<void> {
     const { engine, lease } = this.options;
-    if (lease.head.dirty)
-      throw new Error('the head is dirty: a commit failed half-way (docs/failure-modes.md)');
     await this.retry(() => this.ids.load(engine.redis, lease.head.ids));
     // The pinned documents.
     await this.retry(() => this.load([], []));
@@ -128,11 +125,11 @@ export class PartitionFold {
       await this.caution.mayFold(prepared);
     }
     let folded = await this.foldPlanned(prepared);
-    if (!(await this.commit(folded, prepared.assumed))) {
+    if (!(await this.commit(folded))) {
       // Retries come in storms.
       this.assumeFromSeq = this.seq + STEPS_WITHOUT_ASSUMING;
       folded = await this.foldPlanned(await this.prepare(this.plan(due)));
-      await this.commit(folded, []);
+      await this.commit(folded);
     }
     const { outcome, built, after } = folded;
     buffer.advanceTo(after);
@@ -163,7 +160,7 @@ export class PartitionFold {
   }
 
   /** Folds until nothing is open: reservations answered, whoever makes a document too large refused. */
-  private async foldPlanned({ planned, members, documents, refused }: Prepared): Promise<Folded> {
+  private async foldPlanned({ planned, members, documents, refused, assumed }: Prepared): Promise<Folded> {
     const { engine, keys, processor, buffer } = this.options;
     const from: Cursor = { position: this.committed, inside: buffer.inside };
     const read: ReadDocument = (document) => documents.get(document) ?? null;
@@ -183,7 +180,7 @@ export class PartitionFold {
         const { replyTtlMs } = engine.settings;
         const { ids } = this;
         const where = { keys, allKeys: engine.keys, from, to: after, at: last.at };
-        const built = buildCommit({ outcome, processor, ids, replyTtlMs, ...where });
+        const built = buildCommit({ outcome, processor, ids, assumed, replyTtlMs, ...where });
         return { outcome, built, last, after };
       } catch (error) {
         if (checked || !(error instanceof DocumentTooLargeError)) throw error;
@@ -217,16 +214,12 @@ export class PartitionFold {
   }
 
   /** False: a document is there that was taken for absent; nothing was committed. */
-  private async commit(
-    { outcome, built, last, after }: Folded,
-    assumed: readonly string[],
-  ): Promise<boolean> {
-    const { engine, keys, lease } = this.options;
+  private async commit({ outcome, built, last, after }: Folded): Promise<boolean> {
+    const { engine, keys, lease, name } = this.options;
     const { position, inside } = after;
     const commit: Commit = {
       ...{ lease: lease.value, seq: this.seq, position, inside, at: last.at, folded: outcome.messages },
       ...{ cautiousUntil: this.caution.headValue(position), ids: built.ids, commands: built.commands },
-      absent: assumed.map((name) => keys.doc(name)),
     };
     let result: CommitResult;
     try {
@@ -236,13 +229,11 @@ export class PartitionFold {
       this.ids.discardStage();
       throw error;
     }
-    if (result === 'PRESENT') {
+    if (result.kind === 'PRESENT') {
       this.ids.discardStage();
       return false;
     }
-    if (result === 'FENCED' || result === 'STALE') throw new FencedError(`commit ${result}`);
-    if (result === 'DIRTY')
-      throw new Error('the head is dirty: a commit failed half-way (docs/failure-modes.md)');
+    engine.metrics.unpublished(assertApplied(result, name));
     this.seq = commit.seq + 1;
     this.at = commit.at;
     this.committed = commit.position;

@@ -6,6 +6,7 @@ import { isArchived, type Partition, partitionName } from '../../shared/topics.j
 import type { Archive } from './archive.js';
 import { ArchiveDrain } from './archive-drain.js';
 import { beginAgain } from './begin-again.js';
+import { assertApplied } from './commit.js';
 import { Doorbell } from './doorbell.js';
 import type { Drain } from './drain.js';
 import type { Engine } from './engine.js';
@@ -20,6 +21,7 @@ import { PartitionFold } from './partition-fold.js';
 import type { Processor } from './processor.js';
 import { retryWhileAway } from './retry.js';
 import { endOf, type RunEnd } from './run-end.js';
+import { finishCommit } from './unfinished-commit.js';
 
 /** An idle partition asks again after this long even if its doorbell stays silent. */
 const IDLE_MS_MAX = 1000;
@@ -118,10 +120,9 @@ export class PartitionRunner {
     let end: RunEnd;
     const draining = this.drains.map((drain) => drain.run());
     try {
-      await this.beginAgain();
-      await this.fold.restore();
-      this.restored = true;
-      while (!this.stopping && !this.lost) await this.turn();
+      // A partition is taken as it is after that: by a new owner, this worker or another.
+      if (this.lease.head.dirty) await this.finishCommit();
+      else await this.work();
       end = this.lost ? 'lost' : 'released';
     } catch (error) {
       end = endOf(error, this.lost, this.log);
@@ -137,6 +138,29 @@ export class PartitionRunner {
       () => undefined,
     );
     return end;
+  }
+
+  private async work(): Promise<void> {
+    await this.beginAgain();
+    await this.fold.restore();
+    this.restored = true;
+    while (!this.stopping && !this.lost) await this.turn();
+  }
+
+  /** Does what a commit of an owner before had left to do. @throws while that fails still */
+  private async finishCommit(): Promise<void> {
+    const { redis, metrics } = this.engine;
+    const result = await retryWhileAway(
+      () => finishCommit(redis, this.keys, this.lease.value),
+      () => !this.stopping && !this.lost,
+    );
+    if (result === undefined) {
+      throw new Error(
+        `the head is dirty and does not say what is left to do (npm run repair -- ${this.name})`,
+      );
+    }
+    metrics.unpublished(assertApplied(result, this.name));
+    this.log.warn('a commit that had failed half-way is finished');
   }
 
   private beginAgain(): Promise<void> {

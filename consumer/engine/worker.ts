@@ -7,7 +7,7 @@ import type { Engine } from './engine.js';
 import { FencedError } from './fenced-error.js';
 import { ControlHealer } from './heal-controls.js';
 import { heartbeat, type LiveWorkers } from './heartbeat.js';
-import { acquireLease, releaseLease, renewLease } from './lease.js';
+import { type AcquireResult, acquireLease, releaseLease, renewLease } from './lease.js';
 import type { Memory } from './memory.js';
 import type { Sink } from './outbox-drain.js';
 import { PartitionRunner } from './partition-runner.js';
@@ -172,7 +172,17 @@ export class Worker {
     if (processor === undefined) throw new Error(`no processor for topic ${partition.topic}`);
     const name = partitionName(partition);
     const keys = engine.keys.partition(partition);
-    const result = await acquireLease(engine.redis, keys, engine.workerId, engine.settings.leaseTtlMs);
+    let result: AcquireResult;
+    try {
+      result = await acquireLease(engine.redis, keys, engine.workerId, engine.settings.leaseTtlMs);
+    } catch (error) {
+      if (isTransient(error)) throw error;
+      // A defect of this partition is none of the others'.
+      engine.log.error({ err: error, partition: name }, 'partition cannot be taken');
+      this.pausedUntil.set(name, Date.now() + PAUSE_MS.failed);
+      engine.metrics.leaseChanged(name, 'failed');
+      return Infinity;
+    }
     if (result.kind === 'held') return result.remainingMs + 1;
     const { lease } = result;
     if (this.closed) {

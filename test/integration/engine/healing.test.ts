@@ -122,7 +122,7 @@ describe('healing', () => {
     expect(await redis.xlen(stream)).to.be.above(0);
   });
 
-  it('stops a partition whose commit failed half-way, and says so', async () => {
+  it('stops a partition whose commit failed half-way, says so, and goes on when the cause is gone', async () => {
     const { redis, topic } = fixture;
     const { opsUrl } = await fixture.worker();
     await counts(1);
@@ -141,7 +141,13 @@ describe('healing', () => {
       (await (await fetch(`${opsUrl}/metrics`)).text()).includes(alert),
     );
     expect(await redis.hget(head, 'seq')).to.equal(seq);
-  });
+    await redis.del(timers);
+    // The pause of a partition that failed, and the step.
+    await topic.drained(10_000);
+    const user = await topic.user('u');
+    expect([user?.profile.cards.length, user?.profile.spend]).to.deep.equal([5, 20_000n]);
+    expect(await redis.hmget(head, 'seq', 'dirty', 'rest')).to.deep.equal([`${Number(seq) + 2}`, '0', '']);
+  }).timeout(20_000);
 
   it('sends a control message to a partition that an API process never reached', async () => {
     const { redis, topic } = fixture;

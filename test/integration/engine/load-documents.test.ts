@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { CommandList, sendCommit } from '../../../consumer/engine/commit.js';
+import { CommandList } from '../../../consumer/engine/command-list.js';
+import { sendCommit } from '../../../consumer/engine/commit.js';
 import { DocumentCache } from '../../../consumer/engine/document-cache.js';
 import { loadDocuments } from '../../../consumer/engine/load-documents.js';
 import type { Planned } from '../../../consumer/engine/plan-step.js';
@@ -109,13 +110,14 @@ describe('a commit of a step that took documents for absent', () => {
   });
   after(() => redis.disconnect());
 
-  const commit = (seq: number, absent: readonly string[]) => {
-    const commands = new CommandList();
+  const commit = async (seq: number, absent: readonly string[]) => {
+    const commands = new CommandList(absent.map((name) => keys.doc(name)));
     for (const name of absent) commands.add('SET', keys.doc(name), `by ${seq}`);
-    return sendCommit(redis, keys, {
+    const { kind } = await sendCommit(redis, keys, {
       ...{ lease: 'mine', seq, position: `${seq}-1`, inside: undefined, at: 1, folded: 1 },
-      ...{ cautiousUntil: '', ids: '', commands, absent: absent.map((name) => keys.doc(name)) },
+      ...{ cautiousUntil: '', ids: '', commands },
     });
+    return kind;
   };
 
   it('changes nothing where one of them is there; and one sent again is still the same', async () => {

@@ -48,6 +48,13 @@ describe('ownership of partitions', () => {
     expect(await topic.owners()).to.deep.equal(Array(8).fill(workerId));
   });
 
+  it('a partition that cannot be taken keeps nobody from the others, and no lease of it stays', async () => {
+    await redis.set(topic.all[3]!.timers, 'not a sorted set');
+    const { workerId } = await worker();
+    const owners = Array.from({ length: 8 }, (_, index) => (index === 3 ? null : workerId));
+    expect(await topic.owners()).to.deep.equal(owners);
+  });
+
   it('a second worker gets its fair share within two heartbeats, a third likewise', async () => {
     await worker();
     await worker();

@@ -36,6 +36,10 @@ describe('classifyRedisError', () => {
     'LOADING Redis is loading the dataset in memory',
     'CLUSTERDOWN The cluster is down',
     'MISCONF Redis is configured to save RDB snapshots',
+    'TRYAGAIN Multiple keys request during rehashing of slot',
+    'MOVED 12361 127.0.0.1:7001',
+    'ASK 12361 127.0.0.1:7001',
+    "Cluster isn't ready and enableOfflineQueue options is false",
     'Command timed out',
     'Connection is closed.',
     "Stream isn't writeable and enableOfflineQueue options is false",
@@ -52,7 +56,13 @@ describe('classifyRedisError', () => {
   });
 
   it('leaves a defect as it is', () => {
-    for (const error of [new Error('WRONGTYPE Operation against a key'), new TypeError('x'), 'text']) {
+    const busyGroup = new Error('BUSYGROUP Consumer Group name already exists');
+    for (const error of [
+      new Error('WRONGTYPE Operation against a key'),
+      busyGroup,
+      new TypeError('x'),
+      'text',
+    ]) {
       expect(classifyRedisError(error)).to.equal(error);
     }
   });

@@ -32,13 +32,18 @@ function commandsOf(given: Partial<Pick<StepOutcome, 'documents' | 'effects'>>):
   };
   const { commands } = buildCommit({
     ...{ outcome, processor, keys, allKeys, replyTtlMs: 5000, at: AT, from: cursor, to: cursor },
+    assumed: [],
     ids: new IdStore(keys, '00', 1000, 1000, () => undefined),
   });
   const found: RedisArgument[][] = [];
+  // Keys go by their number in KEYS, after head and lease.
+  const key = (number: RedisArgument, further = 0): string => commands.keys[Number(number) - 3 + further]!;
   for (let i = 0; i < commands.words.length; ) {
-    const words = Number(commands.words[i]);
-    found.push(commands.words.slice(i + 1, i + 1 + words));
-    i += words + 1;
+    const length = Number(commands.words[i]);
+    const [name = '', first = 0, ...rest] = commands.words.slice(i + 1, i + 1 + length);
+    if (name === 'MSET') found.push([name, ...rest.flatMap((text, at) => [key(first, at), text])]);
+    else found.push([name, key(first), ...rest]);
+    i += length + 1;
   }
   return found;
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { CommandList } from '../../../consumer/engine/commit.js';
+import { CommandList } from '../../../consumer/engine/command-list.js';
 import { IdHasher } from '../../../consumer/engine/id-hash.js';
 import { IdSet } from '../../../consumer/engine/id-set.js';
 import { IdStore } from '../../../consumer/engine/id-store.js';

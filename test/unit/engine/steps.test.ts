@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { CommandList } from '../../../consumer/engine/command-list.js';
 import { EntryBuffer } from '../../../consumer/engine/entry-buffer.js';
 import { foldStep } from '../../../consumer/engine/fold-step.js';
 import { IdStore } from '../../../consumer/engine/id-store.js';
@@ -101,7 +102,7 @@ function run(sent: readonly Sent[], entrySize: () => number, stepSize: () => num
       if (effect.kind === 'cancel_timer') timers.delete(effect.id);
     }
     dead.push(...outcome.deadLetters.map(({ text, at }) => `${JSON.parse(text).id}@${at}`));
-    ids.writeStage(NO_COMMANDS);
+    ids.writeStage(new CommandList());
     ids.mergeStage();
     buffer.advanceTo(cursorAfter(last));
     head = { position: cursorAfter(last).position, at: last.at };
@@ -110,8 +111,6 @@ function run(sent: readonly Sent[], entrySize: () => number, stepSize: () => num
   expect(buffer.messages).to.equal(0);
   return { documents: Object.fromEntries(documents), dead, at: head.at };
 }
-
-const NO_COMMANDS = { words: [], add: () => undefined, addSplit: () => undefined };
 
 /** Messages with the same time may share an entry; the entry's time is the time of all its messages. */
 function entriesOf(sent: readonly Sent[], entrySize: () => number): RawEntry[] {
