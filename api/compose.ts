@@ -1,10 +1,12 @@
 import type { Rule } from '../rules/restrictions/rule.js';
 import { Appender } from '../shared/append/appender.js';
+import { budgetSettings } from '../shared/budget-settings.js';
 import type { Config } from '../shared/config.js';
 import { type InstallationError, installationOf } from '../shared/installation.js';
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
 import type { Logger } from '../shared/logging.js';
+import { keptMs } from '../shared/messages/admissions.js';
 import { createRegistry } from '../shared/metrics.js';
 import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
@@ -91,9 +93,10 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
 
   const database = createDatabase(config, log, lifecycle);
 
+  const admissionsKeptMs = keptMs(budgetSettings(config));
   const admissionMetrics = new AdmissionMetrics(metrics.registry);
   const failOpen = new FailOpen({
-    ...{ redis, gate, metrics: admissionMetrics, log },
+    ...{ redis, gate, metrics: admissionMetrics, keptMs: admissionsKeptMs, log },
     // What was admitted undecided is recorded also where requests have filled the backlog.
     appender: appenderWith(config.BACKLOG_MAX * 2),
     windowMs: config.BUDGET_WINDOW_SECONDS * 1000,
@@ -116,7 +119,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     ...eventResources(shared),
     ...admissionResources({
       ...{ ...shared, failOpen, metrics: admissionMetrics, failMode: config.FAIL_MODE },
-      deadlineMs: config.ADMISSION_DEADLINE_MS,
+      ...{ deadlineMs: config.ADMISSION_DEADLINE_MS, keptMs: admissionsKeptMs },
     }),
     ...decisionResources(shared),
     ...userResources(shared),

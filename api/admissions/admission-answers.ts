@@ -111,6 +111,14 @@ export function admissionOver(admission: Admission, asked: string): Refusal {
   });
 }
 
+/** Another end waits for the admission to be known. @param actual tokens; null: cancelled */
+export function endsOtherwise(asked: string, actual: number | null): Refusal {
+  const how = actual === null ? 'cancelled' : `settled with ${actual} tokens`;
+  return new Refusal('admission_over', `The admission is ${how} already.`, {
+    members: { retryable: false, admission_id: asked },
+  });
+}
+
 export function unknownPipeline(pipelines: readonly string[]): Refusal {
   return new Refusal('unknown_pipeline', 'There is no pipeline of this name.', {
     errors: [{ path: 'pipeline', message: 'is not a pipeline' }],

@@ -5,4 +5,6 @@ import type { DecideDependencies } from './decide.js';
 export interface AdmissionDependencies extends DecideDependencies {
   readonly slots: Slots;
   readonly bodies: BodyReader;
+  /** How long the workers know an admission that has ended at least, ms. */
+  readonly keptMs: number;
 }

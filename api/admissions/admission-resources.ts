@@ -110,7 +110,7 @@ function askedRequest(
   return {
     ...{ type, tenant, slot: slots.ofTenant(tenant), repeatable: keyed, requestId: req.requestId },
     data: {
-      ...{ pipeline, priority, estimated, admission: admissionId(key, 'a'), body },
+      ...{ pipeline, priority, estimated, admission: admissionId(key), body },
       // The workers keep nothing of what has no key. An evaluate that is answered undecided they must know again, or it
       // would be charged twice, or for nothing.
       ...(keyed || type !== EVALUATE ? { keyed } : FLEETING),

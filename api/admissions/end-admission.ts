@@ -11,7 +11,7 @@ import type { Message } from '../../shared/messages/message.js';
 import { sendJson } from '../http/respond.js';
 import { parseBody } from '../schema-defects.js';
 import { sendCommand } from '../send-command.js';
-import { admissionOver, admissionView } from './admission-answers.js';
+import { admissionOver, admissionView, endsOtherwise } from './admission-answers.js';
 import { cancelSchema, settleSchema } from './admission-bodies.js';
 import type { AdmissionDependencies } from './admission-dependencies.js';
 import { type NamedAdmission, namedAdmission, unknownAdmission } from './named-admission.js';
@@ -49,14 +49,20 @@ async function end(
   type: string,
   data: SettleRequest | CancelRequest,
 ): Promise<void> {
-  const { gate, slots, failOpen } = dependencies;
+  const { gate, slots, failOpen, keptMs } = dependencies;
   gate.pass();
   const slot = slots.ofTenant(tenant);
-  const isUnreported = await failOpen.isUnreported(tenant, slot, id);
   const message: Message = { type, tenant, subject: tenant, id: nanoid(), data, request: req.requestId };
   const reply = (await sendCommand(dependencies, slot, message)) as EndReply | undefined;
   if (reply === undefined) return sendJson(req, res, 202, { status: 'accepted', admission_id: id });
-  if (reply.kind === 'not_found') throw unknownAdmission(id, isUnreported);
+  if (reply.kind === 'not_found') {
+    const unknown = unknownAdmission(id, keptMs);
+    const kept = unknown.code === 'undecided' ? reply.kept : undefined;
+    const actual = 'actual' in data ? data.actual : null;
+    if (kept !== undefined && kept.actual !== actual) throw endsOtherwise(id, kept.actual);
+    // No promise, although it is kept: the process that is to report the beginning may be gone.
+    throw unknown;
+  }
   failOpen.decided(tenant, id);
   switch (reply.kind) {
     case 'ended':

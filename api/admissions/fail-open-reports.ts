@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Appender } from '../../shared/append/appender.js';
 import type { Logger } from '../../shared/logging.js';
+import { type CancelRequest, FAILED_OPEN, type FailedOpen } from '../../shared/messages/admissions.js';
+import type { Message } from '../../shared/messages/message.js';
 import type { Slot } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
 import { isStoreThere } from './ask-worker.js';
@@ -16,13 +18,15 @@ export interface ReportOptions {
   readonly appender: Appender;
   /** Reports that may wait. */
   readonly reportsMax: number;
+  /** How long the workers keep the end of an admission that they do not know yet, ms. */
+  readonly keptMs: number;
   readonly log: Logger;
 }
 
 export interface Report {
   readonly slot: Slot;
-  /** The message as JSON. Its id makes a repeat harmless. */
-  readonly text: string;
+  /** Its id makes a repeat harmless. */
+  readonly message: Message<FailedOpen | CancelRequest>;
   /** Sent only once this has settled: the message that it is about may still be on its way. */
   readonly after?: Promise<unknown> | undefined;
 }
@@ -30,6 +34,8 @@ export interface Report {
 interface Waiting extends Report {
   /** Lets its caller go on; undefined: it has. */
   tried: (() => void) | undefined;
+  /** ms, by a steady clock. */
+  readonly since: number;
 }
 
 /** Of one partition, in the order in which they were made. */
@@ -89,7 +95,7 @@ export class FailOpenReports {
         queue = { slot: report.slot, steps: [], sending: undefined };
         this.queues.set(report.slot.name, queue);
       }
-      const waiting: Waiting = { ...report, tried: resolve };
+      const waiting: Waiting = { ...report, tried: resolve, since: performance.now() };
       const last = queue.steps.at(-1);
       if (last === undefined || last.length >= REPORTS_PER_STEP) queue.steps.push([waiting]);
       else last.push(waiting);
@@ -130,7 +136,7 @@ export class FailOpenReports {
     await Promise.all(step.map(({ after }) => after));
     const outcomes = await this.options.appender.appendAll(
       queue.slot.keys,
-      step.map(({ text }) => text),
+      step.map((report) => this.textOf(report)),
     );
     const left: Waiting[] = [];
     step.forEach((report, i) => {
@@ -140,6 +146,13 @@ export class FailOpenReports {
     this.waiting -= step.length - left.length;
     if (left.length > 0) queue.steps.unshift(left);
     return left.length === 0;
+  }
+
+  /** The end of one that has waited too long may be forgotten by now: it is charged as a whole. */
+  private textOf({ message, since }: Waiting): string {
+    const isLate = performance.now() - since >= this.options.keptMs;
+    if (!isLate || message.type !== FAILED_OPEN) return JSON.stringify(message);
+    return JSON.stringify({ ...message, data: { ...message.data, settled: true } });
   }
 }
 

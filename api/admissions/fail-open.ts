@@ -1,5 +1,4 @@
 import {
-  ADMIT,
   type AdmissionRequest,
   admissionKey,
   CANCEL,
@@ -10,12 +9,11 @@ import {
 } from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import type { Slot } from '../slots.js';
-import { type AskedType, admissionId } from './admission-key.js';
+import { type AskedType, undecidedId } from './admission-key.js';
 import type { AdmissionMetrics } from './admission-metrics.js';
 import type { Undecided } from './ask-worker.js';
 import { FailOpenAllowance } from './fail-open-allowance.js';
 import { FailOpenReports, type ReportOptions } from './fail-open-reports.js';
-import { UnfoldedIds } from './unfolded-ids.js';
 
 export interface FailOpenOptions extends ReportOptions {
   readonly metrics: AdmissionMetrics;
@@ -75,16 +73,13 @@ export type FailOpenAnswer =
 export class FailOpen {
   private readonly reports: FailOpenReports;
   private readonly allowance: FailOpenAllowance<Given>;
-  /** Of those whose id does not say that it was given undecided. */
-  private readonly unfolded: UnfoldedIds;
 
   constructor(private readonly options: FailOpenOptions) {
-    const { redis, windowMs, tokensMax, dedupeMs, reportsMax, metrics } = options;
+    const { windowMs, tokensMax, dedupeMs, reportsMax, metrics } = options;
     this.reports = new FailOpenReports(options);
     this.allowance = new FailOpenAllowance({
       ...{ windowMs, tokensMax, rememberedMax: reportsMax, rememberedMs: dedupeMs },
     });
-    this.unfolded = new UnfoldedIds(redis, reportsMax);
     metrics.watchUnreported(() => this.reports.unreported);
   }
 
@@ -106,19 +101,8 @@ export class FailOpen {
   /** A worker's word about this admission, or its key: from now on that holds, not what was given here. */
   decided(tenant: string, admission: string): void {
     // As nearly always.
-    if (this.allowance.isEmpty && this.unfolded.isEmpty) return;
+    if (this.allowance.isEmpty) return;
     this.allowance.forget(nameOf(tenant, admissionKey(admission)));
-    this.unfolded.delete(nameOf(tenant, admission));
-  }
-
-  /**
-   * Whether this process has given this id undecided and the workers may not know it yet. To be asked before they are.
-   * @throws StoreUnavailable
-   */
-  async isUnreported(tenant: string, slot: Slot, admission: string): Promise<boolean> {
-    const name = nameOf(tenant, admission);
-    if (!this.unfolded.has(name)) return false;
-    return this.reports.unreported > 0 || this.unfolded.mayBeUnfolded(name, slot);
   }
 
   /** Admits a request out of the allowance. Waits for its report where the store is there, but not for long. */
@@ -153,25 +137,23 @@ export class FailOpen {
       ...{ type: CANCEL, tenant, subject: tenant, id: `ab-${data.admission}` },
       ...{ data: cancel, request: requestId },
     };
-    void this.reports.add({ slot, text: JSON.stringify(message), after: appending });
+    void this.reports.add({ slot, message, after: appending });
   }
 
   private record(request: AskedRequest, { reason, appending }: Undecided, nowMs: number): Given {
     const { type, tenant, slot, data, requestId } = request;
     const { recordDeadlineMs, holdMs } = this.options;
-    // What is in the stream keeps the id that it has there.
-    const isSent = reason === 'no_worker';
-    const admission = isSent ? data.admission : admissionId(admissionKey(data.admission), 'o');
-    if (isSent && type === ADMIT) this.unfolded.add(nameOf(tenant, admission));
+    // Also of what is in the stream: the id says that its end may come before this report.
+    const admission = undecidedId(admissionKey(data.admission), nowMs);
     const failedOpen: FailedOpen = {
       ...{ ...data, admission, settled: type === EVALUATE },
-      ...(isSent || appending === undefined ? {} : { asked: data.admission }),
+      ...(appending === undefined ? {} : { asked: data.admission }),
     };
     const message: Message<FailedOpen> = {
       ...{ type: FAILED_OPEN, tenant, subject: tenant, id: `fo-${admission}${data.body}` },
       ...{ data: failedOpen, request: requestId },
     };
-    const reported = this.reports.add({ slot, text: JSON.stringify(message), after: appending });
+    const reported = this.reports.add({ slot, message, after: appending });
     return {
       ...{ admission, body: data.body, attempts: 1 },
       expiresAt: nowMs + (data.holdMs ?? holdMs),

@@ -11,21 +11,20 @@ import { namedAdmission, unknownAdmission } from './named-admission.js';
 
 /** `GET /admissions/{id}`: what the workers keep of it. One that was refused never was an admission. */
 export async function getAdmission(
-  { redis, gate, slots, failOpen }: AdmissionDependencies,
+  { redis, gate, slots, failOpen, keptMs }: AdmissionDependencies,
   req: Request,
   res: Response,
 ): Promise<void> {
   const { tenant, id } = namedAdmission(req);
   gate.pass();
   const slot = slots.ofTenant(tenant);
-  const isUnreported = await failOpen.isUnreported(tenant, slot, id);
   const key = slot.keys.doc(admissionDocument(tenant, admissionKey(id)));
   const [[seconds], text] = await Promise.all([redis.time(), redis.get(key)]).catch((error: unknown) => {
     throw classifyRedisError(error);
   });
   const admission =
     text === null ? undefined : findAdmission(decodeAdmissions(text), id, Number(seconds) * 1000);
-  if (admission === undefined || admission.status === 'refused') throw unknownAdmission(id, isUnreported);
+  if (admission === undefined || admission.status === 'refused') throw unknownAdmission(id, keptMs);
   failOpen.decided(tenant, id);
   sendJson(req, res, 200, admissionView(admission, id));
 }

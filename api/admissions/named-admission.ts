@@ -1,8 +1,9 @@
 import type { Request } from 'express';
-import { ADMISSION_ID, ADMISSION_KEY_LENGTH } from '../../shared/messages/admissions.js';
+import { ADMISSION_ID } from '../../shared/messages/admissions.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import { callerTenant } from '../caller-tenant.js';
 import { Refusal } from '../refusal.js';
+import { isYoung } from './admission-key.js';
 
 /** The admission that a path names. */
 export interface NamedAdmission {
@@ -20,10 +21,10 @@ export function namedAdmission(req: Request): NamedAdmission {
 
 /**
  * What was admitted undecided may still be on its way to the workers.
- * @param isUnreported this process knows that of this one
+ * @param keptMs how long they know it at least
  */
-export function unknownAdmission(id: string, isUnreported: boolean): Refusal {
-  if (!isUnreported && id[ADMISSION_KEY_LENGTH] !== 'o') return notFound();
+export function unknownAdmission(id: string, keptMs: number): Refusal {
+  if (!isYoung(id, Date.now(), keptMs)) return notFound();
   return new Refusal('undecided', 'The admission was made while nobody could decide; it is not known yet.', {
     members: { retryable: true, reason: 'unreported' },
   });

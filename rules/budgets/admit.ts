@@ -5,6 +5,7 @@ import {
   admissionKey,
   type EvaluateReply,
   FLEETING_MS,
+  keptMs,
   type Refused,
 } from '../../shared/messages/admissions.js';
 import type { Priority } from '../../shared/state/budget-config.js';
@@ -87,12 +88,12 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
 
 /** Holds (or charges) tokens that were granted and not debited yet, and remembers the admission. */
 export function grant(books: Books, window: BudgetWindow, admission: Admission): void {
-  const { granted, status, failedOpen, path, decision, estimated } = admission;
+  const { granted, status, charged, failedOpen, path, decision, estimated } = admission;
   const holds = status === 'held';
   books.post(window, admission, {
     kind: failedOpen === null ? 'grant' : 'fail_open',
     held: holds ? granted : 0,
-    settled: holds ? 0 : granted,
+    settled: Math.min(granted, charged ?? 0),
     tokens: estimated,
   });
   for (const name of path) {
@@ -144,8 +145,7 @@ export function newAdmission(
 
 /** How long an admission that ends now is readable, ms since the epoch. */
 export function keepUntil({ at, context }: Books, dedupeUntil: number): number {
-  const { keepMs, dedupeMs } = context.settings;
-  return Math.max(dedupeUntil, at + Math.max(keepMs, dedupeMs));
+  return Math.max(dedupeUntil, at + keptMs(context.settings));
 }
 
 /** @param before its refusal, where it was refused: what is decided now takes its place */

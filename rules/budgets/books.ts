@@ -57,8 +57,9 @@ export class Books {
     if (window !== null && window.end <= until) this.endWindow();
   }
 
+  /** As this input has left them until now. */
   get admissions(): AdmissionDocument | null {
-    return this.states.admissions;
+    return this.admissionsAfter ?? this.states.admissions;
   }
 
   get present(): Readonly<BudgetState> | null {
@@ -190,6 +191,11 @@ export class Books {
 
   change(before: Admission, after: Admission): void {
     this.admissionsAfter = withChanged(this.admissions!, before, after);
+  }
+
+  /** Keeps other ends. */
+  changeEnds(document: AdmissionDocument): void {
+    this.admissionsAfter = document;
   }
 
   /** Whoever brings budgets back from Postgres sees that these were applied. */

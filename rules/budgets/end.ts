@@ -2,10 +2,12 @@ import {
   admissionKey,
   type CancelRequest,
   type EndReply,
+  isGivenUndecided,
+  keptMs,
   type SettleRequest,
 } from '../../shared/messages/admissions.js';
-import type { Admission, AdmissionStatus } from '../../shared/state/budget-state.js';
-import { findAdmission } from './admission-document.js';
+import type { Admission, AdmissionStatus, KeptEnd } from '../../shared/state/budget-state.js';
+import { findAdmission, findEnd, withEnd, withoutEnd } from './admission-document.js';
 import { keepUntil } from './admit.js';
 import type { Books } from './books.js';
 import { requireRoom } from './window.js';
@@ -18,11 +20,12 @@ import { requireRoom } from './window.js';
  *     │                  └── its hold's timer ──► expired ── cancel ┘
  *     │                                              └── settle ──► settled   (late)
  *     ├── evaluate ──► settled
- *     └── refused by a level ──► refused ── failed_open ──► held, settled
+ *     ├── refused by a level ──► refused ── failed_open ──► held, settled
+ *     └── given undecided: an end that comes before its `failed_open` is kept ── failed_open ──► settled, cancelled
  */
 export function settle(books: Books, { admission: id, actual }: SettleRequest): EndReply {
   const admission = findAdmission(books.admissions, id, books.at);
-  if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
+  if (admission === undefined || admission.status === 'refused') return endUnknown(books, id, actual);
   if (admission.status === 'settled' && admission.charged === actual) return { kind: 'ended', admission };
   if (admission.status === 'settled' || admission.status === 'cancelled') return { kind: 'over', admission };
   const more = admission.expiry === 'release' ? actual : Math.max(0, actual - admission.granted);
@@ -35,7 +38,9 @@ export function settle(books: Books, { admission: id, actual }: SettleRequest): 
 /** Gives back what is held, or what the expiry of the hold has charged. */
 export function cancel(books: Books, { admission: id, abandoned }: CancelRequest): EndReply {
   const admission = findAdmission(books.admissions, id, books.at);
-  if (admission === undefined || admission.status === 'refused') return { kind: 'not_found' };
+  if (admission === undefined || admission.status === 'refused') {
+    return abandoned === true ? { kind: 'not_found' } : endUnknown(books, id, null);
+  }
   const { status, attempts, failedOpen } = admission;
   if (status === 'cancelled') return { kind: 'ended', admission };
   if (abandoned === true && admission.expiresAt === null) return abandonEvaluation(books, admission);
@@ -44,6 +49,36 @@ export function cancel(books: Books, { admission: id, abandoned }: CancelRequest
   if (status === 'settled' || keeps) return { kind: 'over', admission };
   const cancelled = status === 'held' ? cancelHeld(books, admission) : cancelLate(books, admission);
   return cancelled === undefined ? { kind: 'not_found' } : { kind: 'ended', admission: cancelled };
+}
+
+/** The end that was kept for the admission of this id, which is kept no longer. */
+export function takeEnd(books: Books, id: string): KeptEnd | undefined {
+  const end = findEnd(books.admissions, id, books.at);
+  if (end !== undefined) books.changeEnds(withoutEnd(books.admissions!, end));
+  return end;
+}
+
+/** The end that came before the admission was known holds, once that is. */
+export function endAsKept(books: Books, id: string): void {
+  const end = takeEnd(books, id);
+  if (end === undefined) return;
+  if (end.actual === null) cancel(books, { admission: id });
+  else settle(books, { admission: id, actual: end.actual });
+}
+
+/** A report that is older than what is kept settles at once. This much longer it may be under way, ms. */
+const END_SLACK_MS = 60_000;
+
+/** Who was given an admission undecided may end it before its report is here. The first word holds. */
+function endUnknown(books: Books, id: string, actual: number | null): EndReply {
+  if (!isGivenUndecided(id)) return { kind: 'not_found' };
+  const kept = findEnd(books.admissions, id, books.at);
+  if (kept !== undefined) return { kind: 'not_found', kept };
+  const end: KeptEnd = { id, actual, until: books.at + keptMs(books.context.settings) + END_SLACK_MS };
+  const keeping = withEnd(books.admissions, end, books.at);
+  if (keeping === undefined) return { kind: 'not_found' };
+  books.changeEnds(keeping);
+  return { kind: 'not_found', kept: end };
 }
 
 /** The hold's time is over: its tokens are given back, or charged. */
@@ -146,13 +181,18 @@ function cancelLate(books: Books, admission: Admission): Admission | undefined {
 }
 
 /** Tokens beyond what was granted are used now, whatever the budget says. */
-function charge(books: Books, admission: Admission, overrun: number): void {
+export function charge(books: Books, admission: Admission, overrun: number): void {
   if (overrun === 0) return;
   books.post(books.openWindow(), admission, { kind: 'overrun', held: 0, settled: overrun });
   books.count('overrun_tokens', overrun);
 }
 
-function ended(books: Books, admission: Admission, status: AdmissionStatus, charged: number): Admission {
+export function ended(
+  books: Books,
+  admission: Admission,
+  status: AdmissionStatus,
+  charged: number,
+): Admission {
   const until = keepUntil(books, admission.dedupeUntil);
   return { ...admission, status, charged, endedAt: books.at, keepUntil: until };
 }

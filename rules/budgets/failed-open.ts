@@ -1,8 +1,9 @@
 import type { FailedOpen } from '../../shared/messages/admissions.js';
-import type { Admission, BudgetWindow } from '../../shared/state/budget-state.js';
-import { withAlias } from './admission-document.js';
+import type { Admission, BudgetWindow, KeptEnd } from '../../shared/state/budget-state.js';
+import { findEnd, withAlias } from './admission-document.js';
 import { grant, newAdmission } from './admit.js';
 import type { Books } from './books.js';
+import { charge, endAsKept, ended, takeEnd } from './end.js';
 import { reportedRequest } from './same-request.js';
 import { requireRoom } from './window.js';
 
@@ -21,6 +22,9 @@ import { requireRoom } from './window.js';
  *   | expired, charged         | e - g more, settled in its window| another admission: e             |
  *   | cancelled                | nothing: the caller said it all  | another admission: e             |
  *   | of another body          | settled at once beside it: e     | settled at once beside it: e     |
+ *
+ * Where its end came before it, that end holds at once: what is new is charged what was said (cancelled: nothing), what is
+ * known is ended as if that were said now.
  *
  * What was told once changes no tokens when it is told again. One that is known by `asked` alone and cancelled was
  * cancelled by somebody else: given anew.
@@ -54,20 +58,36 @@ function debitUndecided(books: Books, request: FailedOpen, status: 'held' | 'set
   const { estimated } = request;
   const { tree } = books;
   const path = (tree.paths.get(request.pipeline) ?? tree.root).names;
-  requireRoom(books.present?.window ?? null, path, estimated);
+  const end = takeEnd(books, request.admission);
+  requireRoom(books.present?.window ?? null, path, Math.max(estimated, end?.actual ?? 0));
   const window = books.openWindow();
-  const what = { status, decision: 'ALLOW', granted: estimated, window: window.start } as const;
-  const admission = { ...newAdmission(books, request, path, what), failedOpen: estimated };
+  const what = { decision: 'ALLOW', granted: estimated, window: window.start } as const;
+  const made = newAdmission(books, request, path, { ...what, status: end === undefined ? status : 'held' });
+  const given = { ...made, failedOpen: estimated };
+  const admission = end === undefined ? given : endedAtOnce(books, given, end);
   grant(books, window, admission);
+  charge(books, admission, admission.overrun);
   countFailedOpen(books, estimated);
   return admission;
+}
+
+/** Nothing of it is ever held. */
+function endedAtOnce(books: Books, given: Admission, { actual }: KeptEnd): Admission {
+  books.count(actual === null ? 'admission_cancelled' : 'admission_settled');
+  if (actual === null) return ended(books, given, 'cancelled', 0);
+  return { ...ended(books, given, 'settled', actual), overrun: Math.max(0, actual - given.granted) };
 }
 
 /** What the decision did not grant is debited where the grant was. */
 function complete(books: Books, { admission: id }: FailedOpen, known: Admission): void {
   const ids = withAlias(known.ids, id);
+  const end = findEnd(books.admissions, id, books.at);
+  // Nothing may be changed before it is sure that there is room for both.
+  if (end !== undefined)
+    requireRoom(books.present?.window ?? null, known.path, known.estimated + (end.actual ?? 0));
   if (known.failedOpen !== null) {
     if (ids !== known.ids) books.change(known, { ...known, ids });
+    endAsKept(books, id);
     return;
   }
   const { status, granted, estimated, path } = known;
@@ -80,6 +100,7 @@ function complete(books: Books, { admission: id }: FailedOpen, known: Admission)
   countFailedOpen(books, more);
   const charged = known.charged === null ? null : known.charged + more;
   books.change(known, { ...known, ids, granted: granted + more, charged, failedOpen: more });
+  endAsKept(books, id);
 }
 
 /** It has ended, and nobody has said what it took. */

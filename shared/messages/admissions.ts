@@ -1,5 +1,5 @@
 import type { BudgetConfig, Priority } from '../state/budget-config.js';
-import type { Admission, Decision, RefusedBy } from '../state/budget-state.js';
+import type { Admission, Decision, KeptEnd, RefusedBy } from '../state/budget-state.js';
 
 /**
  * Messages of the topic `admissions`. Subject and tenant are the tenant: all its levels move together. Everything waits
@@ -14,14 +14,25 @@ export const BUDGETS_PUT = 'budgets_put';
 
 /**
  * An admission's id: its key (16 characters), then 8 of its own. Who has the id has the document
- * `admission:<tenant>:<key>`. The first of the 8 says where it was made: `a` on the usual way, `o` while the store was
- * away (fail open), so that it may not be known yet.
+ * `admission:<tenant>:<key>`. The first of the 8 says who made it: `a` a request that a worker decided, `o` an API that
+ * answered undecided (fail open), so that the workers may not know it yet. Four more of an `o` id are the minute in which
+ * it was made (`admission-key.ts`).
  */
 export const ADMISSION_KEY_LENGTH = 16;
 export const ADMISSION_ID = /^[A-Za-z0-9_-]{16}[ao][A-Za-z0-9_-]{7}$/;
 
 export function admissionKey(id: string): string {
   return id.slice(0, ADMISSION_KEY_LENGTH);
+}
+
+/** An API gave it when nobody decided: its `failed_open` may come after its end. */
+export function isGivenUndecided(id: string): boolean {
+  return id[ADMISSION_KEY_LENGTH] === 'o';
+}
+
+/** How long an admission that has ended is known at least, ms; so is an end whose admission is not known yet. */
+export function keptMs({ keepMs, dedupeMs }: { readonly keepMs: number; readonly dedupeMs: number }): number {
+  return Math.max(keepMs, dedupeMs);
 }
 
 /** Types `admit` and `evaluate`. Reply: AdmitReply, EvaluateReply. */
@@ -75,7 +86,7 @@ export interface CancelRequest {
  * decided. Complete in itself: the request may never have reached the stream. No reply.
  */
 export interface FailedOpen extends AdmissionRequest {
-  /** The request settles at once (evaluate). */
+  /** The request settles at once: an evaluate, or a report that is so old that its end may be forgotten. */
   readonly settled: boolean;
   /**
    * The id that the request itself was sent with, where `admission` is another (an `o` id): it may have been decided under
@@ -145,7 +156,8 @@ export type EndReply =
   | { readonly kind: 'ended'; readonly admission: Admission }
   /** It has ended otherwise: another amount, settled instead of cancelled, … */
   | { readonly kind: 'over'; readonly admission: Admission }
-  | { readonly kind: 'not_found' };
+  /** `kept`: the end waits for its beginning; it is the one that came first, so maybe another one than was asked for. */
+  | { readonly kind: 'not_found'; readonly kept?: KeptEnd };
 
 export type BudgetsPutReply =
   | { readonly kind: 'applied'; readonly config: BudgetConfig }

@@ -1,5 +1,4 @@
-import type { BudgetConfig, LevelConfig } from './budget-config.js';
-import { PRIORITIES } from './budget-config.js';
+import { type BudgetConfig, type LevelConfig, PRIORITIES } from './budget-config.js';
 import type {
   Admission,
   AdmissionDocument,
@@ -7,6 +6,7 @@ import type {
   BudgetState,
   BudgetWindow,
   Decision,
+  KeptEnd,
   LevelUse,
   PastWindow,
   RefusedBy,
@@ -102,7 +102,12 @@ type StoredAdmission = readonly [
 
 type StoredRefusal = readonly [level: string, available: number, resetsAt: number, version: number];
 
-type StoredAdmissions = { v: number; a: readonly StoredAdmission[] };
+type StoredEnd = readonly [id: string, actual: number | null, until: number];
+
+type StoredAdmissions = { v: number; a: readonly StoredAdmission[]; e?: readonly StoredEnd[] };
+
+/** Only of documents that keep ends: a worker that does not know these would drop them. */
+const WITH_ENDS_VERSION = 2;
 
 /** Places in here are stored: append only. */
 const STATUSES: readonly AdmissionStatus[] = ['held', 'settled', 'cancelled', 'expired', 'refused'];
@@ -154,14 +159,25 @@ export function decodePastWindow(text: string): PastWindow {
   return { owner: undefined, ...windowOf(window), version, revision, keepUntil };
 }
 
-export function encodeAdmissions({ admissions }: AdmissionDocument): string {
+export function encodeAdmissions({ admissions, ends }: AdmissionDocument): string {
   const stored: StoredAdmissions = { v: DOCUMENT_VERSION, a: admissions.map(storedAdmission) };
-  return JSON.stringify(stored);
+  if (ends === undefined) return JSON.stringify(stored);
+  return JSON.stringify({
+    ...stored,
+    v: WITH_ENDS_VERSION,
+    e: ends.map(({ id, actual, until }) => [id, actual, until]),
+  });
 }
 
 /** @throws NewerDocumentError for a version above ours. */
 export function decodeAdmissions(text: string): AdmissionDocument {
-  return { admissions: (parseDocument(text) as StoredAdmissions).a.map(admissionOf) };
+  const { a, e } = parseDocument(text, WITH_ENDS_VERSION) as StoredAdmissions;
+  const admissions = a.map(admissionOf);
+  return e === undefined ? { admissions } : { admissions, ends: e.map(endOf) };
+}
+
+function endOf([id, actual, until]: StoredEnd): KeptEnd {
+  return { id, actual, until };
 }
 
 function storedWindow({ start, end, holds, refundable, entries, levels }: BudgetWindow): StoredWindow {

@@ -117,7 +117,19 @@ export interface Admission {
   readonly keepUntil: number | null;
 }
 
+/** The end of an admission that is not known yet: it was given undecided, and its report is on its way. */
+export interface KeptEnd {
+  /** The id that was given. */
+  readonly id: string;
+  /** What it took, tokens; null: cancelled. */
+  readonly actual: number | null;
+  /** ms. */
+  readonly until: number;
+}
+
 /** The document `admission:<tenant>:<key>`: what was asked with one key, the newest last; usually one. */
 export interface AdmissionDocument {
   readonly admissions: readonly Admission[];
+  /** In the order in which they came; absent: none. */
+  readonly ends?: readonly KeptEnd[];
 }

@@ -8,10 +8,8 @@ export const DOCUMENT_VERSION = 1;
 
 /** Thrown by the decoders; the worker gives the partition to a newer colleague. */
 export class NewerDocumentError extends Error {
-  constructor(version: unknown) {
-    super(
-      `document version ${String(version)} is newer than ${DOCUMENT_VERSION}, the newest this process knows`,
-    );
+  constructor(version: unknown, newest = DOCUMENT_VERSION) {
+    super(`document version ${String(version)} is newer than ${newest}, the newest this process knows`);
     this.name = 'NewerDocumentError';
   }
 }
@@ -91,10 +89,13 @@ export function decodePartition(text: string): PartitionState {
   return { ...NEW_PARTITION, ...(stored as Partial<PartitionState>) };
 }
 
-/** @throws NewerDocumentError for a version above ours. */
-export function parseDocument(text: string): { v: number } & Record<string, unknown> {
+/** @param newest version that is known of this kind. @throws NewerDocumentError for one above it. */
+export function parseDocument(
+  text: string,
+  newest = DOCUMENT_VERSION,
+): { v: number } & Record<string, unknown> {
   const stored = JSON.parse(text) as { v: number } & Record<string, unknown>;
-  if (!(stored.v <= DOCUMENT_VERSION)) throw new NewerDocumentError(stored.v);
+  if (!(stored.v <= newest)) throw new NewerDocumentError(stored.v, newest);
   return stored;
 }
 

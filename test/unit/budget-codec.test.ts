@@ -124,6 +124,22 @@ describe('documents of budgets', () => {
     }
   });
 
+  it('with ends that came before their admissions are read as they were written, by no older worker', () => {
+    const ends = [
+      { id: 'abcdefgh_-ijklmno1234567', actual: 0, until: NOON },
+      { id: 'abcdefgh_-ijklmno7654321', actual: null, until: NOON + 1 },
+    ];
+    for (const document of [
+      { admissions, ends },
+      { admissions: [], ends },
+    ]) {
+      expect(decodeAdmissions(encodeAdmissions(document))).to.deep.equal(document);
+    }
+    expect(encodeAdmissions({ admissions: [], ends })).to.equal(
+      '{"v":2,"a":[],"e":[["abcdefgh_-ijklmno1234567",0,1795176000000],["abcdefgh_-ijklmno7654321",null,1795176000001]]}',
+    );
+  });
+
   it('of a tenant that nobody configured hold no configuration, those of a quiet one no window', () => {
     const quiet: BudgetState = { ...state, config: null, window: null };
     expect(decodeBudget(encodeBudget(quiet))).to.deep.equal(quiet);
@@ -148,9 +164,10 @@ describe('documents of budgets', () => {
   it('begin with their version, and one above ours is not read', () => {
     const texts = [encodeBudget(state), encodePastWindow(past), encodeAdmissions({ admissions })];
     const decoders = [decodeBudget, decodePastWindow, decodeAdmissions];
+    const newer = [2, 2, 3];
     texts.forEach((text, n) => {
       expect(text.startsWith('{"v":1,')).to.equal(true);
-      expect(() => decoders[n]!(text.replace('{"v":1,', '{"v":2,'))).to.throw(NewerDocumentError);
+      expect(() => decoders[n]!(text.replace('{"v":1,', `{"v":${newer[n]},`))).to.throw(NewerDocumentError);
     });
   });
 });

@@ -1,9 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { admissionId, requestKey } from '../../../api/admissions/admission-key.js';
+import { admissionId, isYoung, requestKey, undecidedId } from '../../../api/admissions/admission-key.js';
 import { canonicalJson } from '../../../api/admissions/canonical-json.js';
 import { Refusal } from '../../../api/refusal.js';
 import { ADMISSION_ID, ADMIT, admissionKey, EVALUATE } from '../../../shared/messages/admissions.js';
+
+const NOON = Date.UTC(2026, 10, 20, 12);
 
 interface Keyed {
   readonly request_id?: string;
@@ -135,12 +137,40 @@ describe('api: what makes two requests the same', () => {
   });
 
   it('is the first part of an id of its admission', () => {
-    for (const origin of ['a', 'o'] as const) {
-      const { key } = requestKey(ADMIT, ask({ request_id: 'r' }));
-      const id = admissionId(key, origin);
+    const { key } = requestKey(ADMIT, ask({ request_id: 'r' }));
+    for (const [make, origin] of [
+      [() => admissionId(key), 'a'],
+      [() => undecidedId(key, NOON), 'o'],
+    ] as const) {
+      const id = make();
       expect(ADMISSION_ID.test(id)).to.equal(true);
       expect([admissionKey(id), id[16]]).to.deep.equal([key, origin]);
-      expect(admissionId(key, origin)).not.to.equal(id);
+      expect(make()).not.to.equal(id);
     }
+  });
+});
+
+describe('api: the id of an admission that is given undecided', () => {
+  const HOUR_MS = 3_600_000;
+  const YEAR_MS = 365.25 * 24 * HOUR_MS;
+  const { key } = requestKey(ADMIT, ask({ request_id: 'r' }));
+
+  it('is young for as long as is asked, and three minutes at most beyond it', () => {
+    for (const at of [NOON, NOON + 59_999, 0, 64 ** 4 * 60_000 - 1, NOON + 31 * YEAR_MS]) {
+      const id = undecidedId(key, at);
+      for (const age of [0, 1, HOUR_MS]) expect(isYoung(id, at + age, HOUR_MS), `${age}`).to.equal(true);
+      for (const age of [HOUR_MS + 180_000, 24 * HOUR_MS, 15 * YEAR_MS])
+        expect(isYoung(id, at + age, HOUR_MS), `${age}`).to.equal(false);
+    }
+  });
+
+  it('is young where the clock that made it is ahead', () => {
+    for (const ahead of [1, HOUR_MS, 10 * YEAR_MS]) {
+      expect(isYoung(undecidedId(key, NOON + ahead), NOON, HOUR_MS)).to.equal(true);
+    }
+  });
+
+  it('is no id that a worker gives', () => {
+    for (let i = 0; i < 100; i++) expect(isYoung(admissionId(key), NOON, HOUR_MS)).to.equal(false);
   });
 });

@@ -92,6 +92,8 @@ const drawnFailedOpen = fc.record({
   which: fc.nat(),
   /** Told of with the id it was sent with, or with another one; or it was never sent. */
   how: fc.constantFrom('sent', 'sent_as', 'unsent', 'unsent'),
+  /** So much else happens before it is told: what ends it may come first. */
+  delay: fc.constantFrom(0, 0, 1, 3, 10),
 });
 const drawnPut = fc.record({
   wait,
@@ -131,6 +133,7 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   let at = START;
   const inputs: BudgetInput[] = [];
   const send = (message: Message) => inputs.push({ kind: 'message', at, message });
+  const waiting: { left: number; readonly message: Message }[] = [];
   const [acme, weyland] = configs;
   send(budgetMessage('budgets_put', put(acme!)));
   if (weyland !== undefined) send(budgetMessage('budgets_put', put(weyland), 'weyland'));
@@ -162,6 +165,7 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   };
   for (const draw of draws) {
     at += draw.wait;
+    for (const report of waiting) if (report.left-- === 0) send(report.message);
     if (draw.kind === 'settings') inputs.push({ kind: 'settings', at, settings: draw.settings });
     else if (draw.kind === 'timer_lost') inputs.push({ kind: 'timer_lost', at, tenant: draw.tenant });
     else if (draw.kind === 'put') {
@@ -177,7 +181,8 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
       const report = known !== undefined && draw.how === 'sent_as' ? renamed(known) : one.request;
       const data = { ...report, settled: one.evaluated };
       const { reply: _nobodyWaits, ...message } = budgetMessage('failed_open', data, one.tenant);
-      send(message);
+      if (draw.delay === 0) send(message);
+      else waiting.push({ left: draw.delay, message });
     } else if ('pipeline' in draw) {
       const { request } = requestOf(draw, 'a');
       send(budgetMessage(draw.kind, request, draw.tenant));
@@ -195,6 +200,7 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
       }
     }
   }
+  for (const report of waiting) if (report.left >= 0) send(report.message);
   return { settings: start, inputs };
 }
 

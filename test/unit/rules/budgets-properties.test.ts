@@ -143,7 +143,16 @@ function expectCharged({ message, partition, known, ledger }: Seen): void {
     .admissions.findLast((each) => isKnown(each, id) && each.body === body);
   if (after === undefined) throw new Error('nobody knows of what was answered');
   const { status, expiresAt, expiry, estimated, granted, charged } = after;
-  if (status === 'held') expect(granted).to.equal(estimated);
+  const end = known?.ends?.find((each) => each.id === id && partition.now < each.until);
+  if (end !== undefined) {
+    expect(partition.admissions(id, message.tenant)!.ends ?? []).not.to.deep.include(end);
+    expect(status).not.to.equal('held');
+    const was = known!.admissions.findLast(
+      (each) => each.ids[0] === after.ids[0] && isKnown(each, each.ids[0]),
+    );
+    if (was === undefined || was.status === 'held' || was.status === 'refused')
+      expect(charged).to.equal(end.actual ?? 0);
+  } else if (status === 'held') expect(granted).to.equal(estimated);
   else if (status === 'settled' && expiresAt === null) expect(charged).to.equal(estimated);
   else if (status !== 'settled') {
     // It is over only for who was told of it before.

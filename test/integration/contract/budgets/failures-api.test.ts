@@ -73,12 +73,14 @@ describe('contract: an API is killed that owes reports of what it gave away', ()
       return answers.every(({ status }) => status === 200);
     });
     await budgets.expectUsed({ held: LOOK.hold + 100 * reported.length, settled: 0 });
-    for (const id of lost) {
-      for (const answer of [await open.admission(id), await open.settle(id, 5), await heir.cancel(id)]) {
-        expect([answer.status, answer.body.code, answer.body['reason']]).to.deep.equal([
-          ...[503, 'undecided', 'unreported'],
-        ]);
-      }
+    const [settled, cancelled] = lost as [string, string];
+    for (const answer of [
+      ...[await open.admission(settled), await open.settle(settled, 5), await heir.settle(settled, 5)],
+      ...[await heir.admission(cancelled), await heir.cancel(cancelled), await open.cancel(cancelled)],
+    ]) {
+      expect([answer.status, answer.body.code, answer.body['reason']]).to.deep.equal([
+        ...[503, 'undecided', 'unreported'],
+      ]);
     }
     expect((await open.admission(hold)).status).to.equal(200);
     await budgets.expectUsed({ held: LOOK.hold + 100 * reported.length, settled: 0 });

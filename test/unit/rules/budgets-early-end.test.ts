@@ -1,0 +1,240 @@
+import { expect } from 'chai';
+import type { EndReply } from '../../../shared/messages/admissions.js';
+import {
+  admit,
+  cancel,
+  entries,
+  evaluate,
+  failOpen,
+  freshId,
+  NOON,
+  partitionWith,
+  settle,
+  used,
+} from './budget-asking.js';
+import { admissionId, budgetMessage } from './budget-messages.js';
+import type { BudgetPartition } from './budget-partition.js';
+
+/** What is kept at least, with the settings of these tests, and how much longer a report may be under way. */
+const KEPT_MS = 3_600_000 + 60_000;
+
+let keys = 0;
+function givenIds(count: number): string[] {
+  keys += 1;
+  return Array.from({ length: count }, (_, n) => admissionId(`early${keys}`, n, 'o'));
+}
+function givenId(): string {
+  return givenIds(1)[0]!;
+}
+
+const known = (to: BudgetPartition, id: string) =>
+  to.admissions(id)!.admissions.map(({ ids, status, granted, charged, overrun }) => ({
+    ...{ ids, status, granted, charged, overrun },
+  }));
+const statusOf = (reply: EndReply) => (reply.kind === 'not_found' ? reply.kept : reply.kind);
+
+describe('the end of an admission that was given undecided, before its report', () => {
+  it('is kept, and charges what it said when the report comes', () => {
+    const to = partitionWith();
+    const id = givenId();
+    const kept = { id, actual: 40, until: NOON + 5 + KEPT_MS };
+    expect(settle(to, NOON + 5, { ids: [id] }, 40)).to.deep.equal({ kind: 'not_found', kept });
+    expect(to.admissions(id)).to.deep.equal({ admissions: [], ends: [kept] });
+    expect(entries(to)).to.deep.equal([]);
+    failOpen(to, NOON + 900, { admission: id });
+    expect(to.admissions(id)).not.to.have.property('ends');
+    expect(known(to, id)).to.deep.equal([
+      { ids: [id], status: 'settled', granted: 100, charged: 40, overrun: 0 },
+    ]);
+    expect(entries(to)).to.deep.equal([['fail_open', 0, 0, 40]]);
+    expect(used(to)).to.deep.equal([40, 0]);
+    expect(to.state()!.window!.holds).to.equal(0);
+    expect([...to.timers.keys()]).to.deep.equal(['reset:acme']);
+    expect([to.counts('admission_settled'), to.counts('admission_failed_open')]).to.deep.equal([1, 1]);
+    expect(statusOf(settle(to, NOON + 901, { ids: [id] }, 40))).to.equal('ended');
+    expect(statusOf(settle(to, NOON + 901, { ids: [id] }, 41))).to.equal('over');
+    expect(statusOf(cancel(to, NOON + 901, { ids: [id] }))).to.equal('over');
+    expect(used(to)).to.deep.equal([40, 0]);
+  });
+
+  it('charges also what it took beyond what was given', () => {
+    const to = partitionWith();
+    const id = givenId();
+    settle(to, NOON, { ids: [id] }, 130);
+    failOpen(to, NOON, { admission: id });
+    expect(known(to, id)).to.deep.equal([
+      { ids: [id], status: 'settled', granted: 100, charged: 130, overrun: 30 },
+    ]);
+    expect(entries(to)).to.deep.equal([
+      ['fail_open', 0, 0, 100],
+      ['overrun', 0, 0, 30],
+    ]);
+    expect(to.counts('overrun_tokens')).to.equal(30);
+  });
+
+  it('that cancels it charges nothing', () => {
+    const to = partitionWith();
+    const id = givenId();
+    cancel(to, NOON, { ids: [id] });
+    failOpen(to, NOON, { admission: id });
+    expect(known(to, id)).to.deep.equal([
+      { ids: [id], status: 'cancelled', granted: 100, charged: 0, overrun: 0 },
+    ]);
+    expect(entries(to)).to.deep.equal([['fail_open', 0, 0, 0]]);
+    expect(used(to)).to.deep.equal([0, 0]);
+    expect(to.counts('admission_cancelled')).to.equal(1);
+  });
+
+  it('holds as it was said first', () => {
+    const to = partitionWith();
+    const [settled, cancelled] = [givenId(), givenId()];
+    const first = { id: settled, actual: 40, until: NOON + KEPT_MS };
+    const ids = [settled];
+    settle(to, NOON, { ids }, 40);
+    for (const again of [
+      settle(to, NOON + 1, { ids }, 40),
+      settle(to, NOON + 1, { ids }, 50),
+      cancel(to, NOON + 1, { ids }),
+    ]) {
+      expect(again).to.deep.equal({ kind: 'not_found', kept: first });
+    }
+    cancel(to, NOON, { ids: [cancelled] });
+    expect(statusOf(settle(to, NOON + 1, { ids: [cancelled] }, 40))).to.deep.include({ actual: null });
+    failOpen(to, NOON + 2, { admission: settled });
+    failOpen(to, NOON + 2, { admission: cancelled });
+    expect(used(to)).to.deep.equal([40, 0]);
+  });
+
+  it('is kept for as long as its admission would be known', () => {
+    for (const [late, charged] of [
+      [KEPT_MS - 1, [40, 0]],
+      [KEPT_MS, [0, 100]],
+    ] as const) {
+      const to = partitionWith();
+      const id = givenId();
+      settle(to, NOON, { ids: [id] }, 40);
+      failOpen(to, NOON + late, { admission: id });
+      expect(used(to)).to.deep.equal(charged);
+    }
+    const to = partitionWith();
+    const id = givenId();
+    settle(to, NOON, { ids: [id] }, 40);
+    to.idle(NOON + KEPT_MS - 1);
+    expect(to.documentNames('admission:')).to.have.lengthOf(1);
+    to.idle(NOON + KEPT_MS);
+    expect(to.documentNames('admission:')).to.have.lengthOf(0);
+  });
+
+  it('is kept of 16 ids of a request, and not of more', () => {
+    const to = partitionWith();
+    const ids = givenIds(17);
+    const replies = ids.map((id) => settle(to, NOON, { ids: [id] }, 40));
+    expect(replies.slice(0, 16).map(statusOf)).not.to.include(undefined);
+    expect(replies[16]).to.deep.equal({ kind: 'not_found' });
+    for (const id of ids) failOpen(to, NOON + 1, { admission: id });
+    expect(used(to)).to.deep.equal([40, 0]);
+  });
+
+  it('is not kept of an id that a worker gives, nor of what was abandoned', () => {
+    const to = partitionWith();
+    const abandon = budgetMessage('cancel', { admission: givenId(), abandoned: true });
+    expect(settle(to, NOON, { ids: [freshId()] }, 1)).to.deep.equal({ kind: 'not_found' });
+    expect(cancel(to, NOON, { ids: [freshId()] })).to.deep.equal({ kind: 'not_found' });
+    expect(to.ask<EndReply>(NOON, abandon)).to.deep.equal({ kind: 'not_found' });
+    expect(to.documentNames('admission:')).to.deep.equal([]);
+  });
+
+  it('ends what was decided meanwhile under another id', () => {
+    const to = partitionWith();
+    const [first, given] = [freshId(), givenId()];
+    const asked = `${given.slice(0, 16)}${first.slice(16)}`;
+    settle(to, NOON, { ids: [given] }, 40);
+    admit(to, NOON + 1, { admission: asked });
+    failOpen(to, NOON + 2, { admission: given, asked });
+    expect(known(to, given)).to.deep.equal([
+      { ids: [asked, given], status: 'settled', granted: 100, charged: 40, overrun: 0 },
+    ]);
+    expect(entries(to).map(([kind]) => kind)).to.deep.equal(['grant', 'fail_open', 'settle']);
+    expect(used(to)).to.deep.equal([40, 0]);
+    expect([...to.timers.keys()]).to.deep.equal(['reset:acme']);
+  });
+
+  it('charges what was refused meanwhile', () => {
+    const to = partitionWith();
+    const given = givenId();
+    const asked = admissionId(given.slice(0, 16));
+    admit(to, NOON, { estimated: 850 });
+    expect(admit(to, NOON, { admission: asked, estimated: 101 })).to.include({ kind: 'refused' });
+    settle(to, NOON + 1, { ids: [given] }, 70);
+    failOpen(to, NOON + 2, { admission: given, asked, estimated: 101 });
+    expect(used(to)).to.deep.equal([70, 850]);
+  });
+
+  it('charges what it said also where the key was used with another body', () => {
+    const to = partitionWith();
+    const ids = givenIds(2);
+    admit(to, NOON, { admission: admissionId(ids[0]!.slice(0, 16)), body: 'other' });
+    settle(to, NOON, { ids: [ids[0]!] }, 40);
+    cancel(to, NOON, { ids: [ids[1]!] });
+    for (const admission of ids) failOpen(to, NOON + 1, { admission, body: `body of ${admission}` });
+    expect(used(to)).to.deep.equal([40, 100]);
+    expect(statusOf(settle(to, NOON + 2, { ids: [ids[0]!] }, 40))).to.equal('ended');
+    expect(to.timers.size).to.equal(2);
+  });
+});
+
+describe('a request that two processes gave undecided', () => {
+  for (const [what, ends] of [
+    ['the first', [0]],
+    ['the second', [1]],
+    ['both', [0, 1]],
+    ['both, the second first', [1, 0]],
+  ] as const) {
+    for (const when of ['before', 'between', 'after']) {
+      it(`is one admission, debited once, settled by the id of ${what} ${when} the reports`, () => {
+        const to = partitionWith();
+        const ids = givenIds(2);
+        const end = (at: number) => ends.map((n) => settle(to, at, { ids: [ids[n]!] }, 40));
+        if (when === 'before') end(NOON);
+        failOpen(to, NOON + 1, { admission: ids[0]! });
+        if (when === 'between') end(NOON + 2);
+        failOpen(to, NOON + 3, { admission: ids[1]! });
+        if (when === 'after') end(NOON + 4);
+        expect(known(to, ids[0]!)).to.deep.equal([
+          { ids, status: 'settled', granted: 100, charged: 40, overrun: 0 },
+        ]);
+        expect(used(to)).to.deep.equal([40, 0]);
+        expect(to.admissions(ids[0]!)).not.to.have.property('ends');
+        for (const id of ids) expect(statusOf(settle(to, NOON + 5, { ids: [id] }, 40))).to.equal('ended');
+      });
+    }
+  }
+
+  it('is charged what was settled where the other one was cancelled, in either order', () => {
+    for (const order of [
+      [0, 1],
+      [1, 0],
+    ]) {
+      const to = partitionWith();
+      const ids = givenIds(2);
+      settle(to, NOON, { ids: [ids[0]!] }, 40);
+      cancel(to, NOON, { ids: [ids[1]!] });
+      for (const n of order) failOpen(to, NOON + 1, { admission: ids[n]! });
+      expect(used(to)).to.deep.equal([40, 0]);
+    }
+  });
+
+  it('is charged in full where the report is so old that nobody knows its end', () => {
+    const to = partitionWith();
+    const id = givenId();
+    failOpen(to, NOON, { admission: id, settled: true });
+    expect(known(to, id)).to.deep.equal([
+      { ids: [id], status: 'settled', granted: 100, charged: 100, overrun: 0 },
+    ]);
+    const other = givenId();
+    settle(to, NOON, { ids: [other] }, 30);
+    failOpen(to, NOON, { admission: other, settled: true });
+    expect(used(to)).to.deep.equal([130, 0]);
+    expect(evaluate(to, NOON, { estimated: 1 })).to.include({ decision: 'ALLOW' });
+  });
+});
