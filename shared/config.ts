@@ -172,7 +172,9 @@ export const configSchema = z.object({
     ),
   ADMISSION_KEEP_SECONDS: integer(1, 30 * 86_400)
     .default(3600)
-    .describe('Budgets: an admission that has ended stays readable for this long, in seconds; so does an end that came before its admission was known.'),
+    .describe(
+      'Budgets: an admission that has ended stays readable for this long, in seconds; so does an end that came before its admission was known.',
+    ),
   ADMISSION_DEDUPE_SECONDS: integer(1, 86_400)
     .default(300)
     .describe('Budgets: an identical request is the same admission for this long, in seconds.'),
