@@ -1,12 +1,14 @@
 import type { Redis } from 'ioredis';
 import type { Feature } from '../../shared/messages/events.js';
 import { classifyRedisError } from '../../shared/redis/store-unavailable.js';
-import { deniedFeatures } from '../../shared/state/state-codec.js';
+import { isDeniedAtAnyTime } from '../../shared/state/state-codec.js';
+import { isDenied } from '../../shared/state/user-state.js';
 import { parseQuery, requiredId } from '../http/query.js';
 import { sendJson } from '../http/respond.js';
 import type { Handler, Resource } from '../http/routes.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
+import { readUser } from './read-user.js';
 
 export interface DecisionDependencies {
   readonly redis: Redis;
@@ -14,7 +16,7 @@ export interface DecisionDependencies {
   readonly gate: StoreGate;
 }
 
-/** `GET /canmessage` and `/canpurchase`: one read of what the workers decided. */
+/** `GET /canmessage` and `/canpurchase`: one read of what the workers decided, two where that ends by itself. */
 export function decisionResources(dependencies: DecisionDependencies): Resource[] {
   return [
     {
@@ -37,14 +39,17 @@ function decision(
   return async (req, res) => {
     const userId = requiredId(parseQuery(req.url), 'user_id');
     gate.pass();
-    const document = await readDocument(redis, slots.userKey(userId));
-    sendJson(req, res, 200, view(document === null || !deniedFeatures(document).includes(feature)));
+    const key = slots.userKey(userId);
+    const document = await redis.get(key).catch(rethrowClassified);
+    const denied = document === null ? false : isDeniedAtAnyTime(document, feature);
+    sendJson(req, res, 200, view(!(denied ?? (await isDeniedNow(redis, key, feature)))));
   };
 }
 
-/** @throws StoreUnavailable (rejects) */
-export function readDocument(redis: Redis, key: string): Promise<string | null> {
-  return redis.get(key).catch(rethrowClassified);
+/** By Redis' clock: a restriction, or an override, ends also while nobody folds its end. */
+async function isDeniedNow(redis: Redis, key: string, feature: Feature): Promise<boolean> {
+  const { user, at } = await readUser(redis, key);
+  return isDenied(user, feature, at);
 }
 
 function rethrowClassified(error: unknown): never {

@@ -5,8 +5,6 @@ import { z } from 'zod';
 import type { OverrideDelete, OverridePut } from '../../shared/messages/commands.js';
 import { FEATURES, type Feature } from '../../shared/messages/events.js';
 import type { Message } from '../../shared/messages/message.js';
-import { decodeUser } from '../../shared/state/state-codec.js';
-import { NEW_USER } from '../../shared/state/user-state.js';
 import type { BodyReader } from '../http/body.js';
 import { checkedId } from '../http/query.js';
 import { sendJson } from '../http/respond.js';
@@ -17,7 +15,7 @@ import { parseBody } from '../schema-defects.js';
 import { type CommandDependencies, sendCommand } from '../send-command.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
-import { readDocument } from './decisions.js';
+import { readUser } from './read-user.js';
 import { isoTimeOrNull, userView } from './user-view.js';
 
 export interface UserDependencies extends CommandDependencies {
@@ -56,8 +54,7 @@ async function getRestrictions(dependencies: UserDependencies, req: Request, res
   const { redis, slots, gate } = dependencies;
   const userId = userIdOf(req);
   gate.pass();
-  const document = await readDocument(redis, slots.userKey(userId));
-  sendJson(req, res, 200, userView(userId, document === null ? NEW_USER : decodeUser(document)));
+  sendJson(req, res, 200, userView(userId, await readUser(redis, slots.userKey(userId))));
 }
 
 async function putOverride(dependencies: UserDependencies, req: Request, res: Response): Promise<void> {

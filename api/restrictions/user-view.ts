@@ -1,9 +1,14 @@
-import { AMOUNT_SCALE, type Override, type UserState } from '../../shared/state/user-state.js';
+import { AMOUNT_SCALE, hasEnded, type Override } from '../../shared/state/user-state.js';
+import type { UserNow } from './read-user.js';
 
-/** The answer of `GET /users/{user_id}/restrictions`. Times are ISO 8601, amounts exact decimals. */
-export function userView(userId: string, user: UserState): object {
+/**
+ * The answer of `GET /users/{user_id}/restrictions`, without what has ended. Times are ISO 8601, amounts exact decimals.
+ */
+export function userView(userId: string, { user, at }: UserNow): object {
   const { profile } = user;
-  const byRules = user.restrictions.map((restriction) => ({
+  const overrides = user.overrides.filter((override) => !hasEnded(override, at));
+  const restrictions = user.restrictions.filter((restriction) => !hasEnded(restriction, at));
+  const byRules = restrictions.map((restriction) => ({
     feature: restriction.feature,
     source: 'rule',
     rule: restriction.rule,
@@ -13,7 +18,7 @@ export function userView(userId: string, user: UserState): object {
     restricted_at: isoTime(restriction.restrictedAt),
     expires_at: isoTimeOrNull(restriction.expiresAt),
   }));
-  const byHand = user.overrides
+  const byHand = overrides
     .filter((override) => !override.allow)
     .map((override) => ({
       feature: override.feature,
@@ -28,7 +33,7 @@ export function userView(userId: string, user: UserState): object {
   return {
     user_id: userId,
     restrictions: [...byHand, ...byRules],
-    overrides: user.overrides.map(overrideView),
+    overrides: overrides.map(overrideView),
     profile: {
       scam_message_flags: profile.scamFlags,
       total_credit_cards: profile.cards.length,

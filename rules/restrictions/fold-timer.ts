@@ -1,6 +1,6 @@
 import type { Feature } from '../../shared/messages/events.js';
 import type { PartitionState } from '../../shared/state/partition-state.js';
-import type { UserState } from '../../shared/state/user-state.js';
+import { hasEnded, type UserState } from '../../shared/state/user-state.js';
 import { type Context, draftOf, type Folded } from './draft.js';
 import { overrideOf, removeOverride } from './fold-override.js';
 import { lift } from './lift.js';
@@ -34,8 +34,4 @@ export function foldOverrideExpiry(
   if (override !== undefined && hasEnded(override, dueAt))
     removeOverride(draft, override, 'expired', context);
   return draft;
-}
-
-function hasEnded({ expiresAt }: { readonly expiresAt: number | null }, dueAt: number): boolean {
-  return expiresAt !== null && expiresAt <= dueAt;
 }

@@ -1,7 +1,7 @@
 import type { Feature } from '../messages/events.js';
 import { FEATURES } from '../messages/events.js';
 import { NEW_PARTITION, type PartitionState } from './partition-state.js';
-import { isDenied, NEW_USER, type UserState } from './user-state.js';
+import { isDenied, NEW_USER, type Override, type Restriction, type UserState } from './user-state.js';
 
 /** Version of every document. A worker that reads a newer one releases the partition and changes nothing. */
 export const DOCUMENT_VERSION = 1;
@@ -20,7 +20,7 @@ export class NewerDocumentError extends Error {
  */
 interface StoredUser {
   v: number;
-  /** Features the user may not use now. Derived from the rest on every write; the API's answer. */
+  /** Features the user may not use, as long as nothing ends. Derived from the rest on every write; the API's answer. */
   denied?: Feature[];
   /** Set where only overrides are known of the user, no event: the exception, so that users cost nothing. */
   unknown?: true;
@@ -74,9 +74,15 @@ export function decodeUser(text: string): UserState {
   };
 }
 
-/** The features a stored user may not use. What `GET /canmessage` and `/canpurchase` answer from. */
-export function deniedFeatures(text: string): readonly Feature[] {
-  return (parseDocument(text) as unknown as StoredUser).denied ?? [];
+/**
+ * Whether a stored user may not use a feature: what `GET /canmessage` and `/canpurchase` answer from. Undefined where
+ * something about it ends by itself: the answer is `isDenied`, and depends on the time.
+ */
+export function isDeniedAtAnyTime(text: string, feature: Feature): boolean | undefined {
+  const stored = parseDocument(text) as unknown as StoredUser;
+  const ends = (each: Restriction | Override) => each.feature === feature && each.expiresAt !== null;
+  if (stored.restrictions?.some(ends) || stored.overrides?.some(ends)) return undefined;
+  return stored.denied?.includes(feature) === true;
 }
 
 export function encodePartition(partition: PartitionState): string {

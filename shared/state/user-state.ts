@@ -69,9 +69,17 @@ export const NEW_USER: UserState = {
 /** How many 1/10,000 units make one. */
 export const AMOUNT_SCALE = 10_000n;
 
-/** A manual override beats every rule. Pure; the same answer for the API and the worker. */
-export function isDenied(user: UserState, feature: Feature): boolean {
-  const override = user.overrides.find((candidate) => candidate.feature === feature);
-  if (override !== undefined) return !override.allow;
-  return user.restrictions.some((restriction) => restriction.feature === feature);
+/** Whether its time is over, at `at` (ms): folded or not, it no longer holds. */
+export function hasEnded({ expiresAt }: Pick<Restriction | Override, 'expiresAt'>, at: number): boolean {
+  return expiresAt !== null && expiresAt <= at;
+}
+
+/**
+ * A manual override beats every rule. Pure; the same answer for the API and the worker.
+ * @param at ms: what has ended by then decides nothing. Absent: nothing has ended
+ */
+export function isDenied(user: UserState, feature: Feature, at = Number.NEGATIVE_INFINITY): boolean {
+  const holds = (each: Restriction | Override) => each.feature === feature && !hasEnded(each, at);
+  const override = user.overrides.find(holds);
+  return override === undefined ? user.restrictions.some(holds) : !override.allow;
 }

@@ -72,6 +72,49 @@ describe('api: users', () => {
     expect((await api.get('/canmessage?user_id=u')).body).to.deep.equal({ can_message: true });
   });
 
+  it('ends what has an end by the clock of Redis, whatever its own clock says, and though nobody folds', async () => {
+    const [seconds] = await api.redis.time();
+    const nowMs = Number(seconds) * 1000;
+    const restriction = { ...restricted.restrictions[0]!, feature: 'purchase' as const };
+    const override = { ...restricted.overrides[0]!, feature: 'message' as const };
+    const ends = (restrictionEnd: number | null, allow: boolean, overrideEnd: number | null): UserState => ({
+      ...restricted,
+      restrictions: [
+        { ...restricted.restrictions[0]!, expiresAt: null },
+        { ...restriction, expiresAt: restrictionEnd },
+      ],
+      overrides: [{ ...override, allow, expiresAt: overrideEnd }],
+    });
+    const [past, future] = [nowMs - 1000, nowMs + 60_000];
+    await write('ended', ends(past, true, past));
+    await write('holds', ends(future, true, future));
+    await write('allowed', { ...ends(past, false, past), restrictions: [] });
+    const realNow = Date.now;
+    for (const aheadMs of [-86_400_000, 86_400_000]) {
+      Date.now = () => realNow() + aheadMs;
+      try {
+        const can = async (user: string) => [
+          (await api.get(`/canmessage?user_id=${user}`)).body['can_message'],
+          (await api.get(`/canpurchase?user_id=${user}`)).body['can_purchase'],
+        ];
+        // The override that allowed it is over: the rule beneath holds again.
+        expect(await can('ended')).to.deep.equal([false, true]);
+        expect(await can('holds')).to.deep.equal([true, false]);
+        expect(await can('allowed')).to.deep.equal([true, true]);
+        const shown = async (user: string) => {
+          const { body } = await api.get(`/users/${user}/restrictions`);
+          const { restrictions, overrides } = body as Record<string, { feature: string }[]>;
+          return [restrictions, overrides].map((list) => list!.map(({ feature }) => feature));
+        };
+        expect(await shown('ended')).to.deep.equal([['message'], []]);
+        expect(await shown('holds')).to.deep.equal([['message', 'purchase'], ['message']]);
+        expect(await shown('allowed')).to.deep.equal([[], []]);
+      } finally {
+        Date.now = realNow;
+      }
+    }
+  });
+
   it('decodes user ids in query and path', async () => {
     await write('Zoë+ä&b/c', restricted);
     const encoded = encodeURIComponent('Zoë+ä&b/c');
