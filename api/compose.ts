@@ -120,6 +120,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     ...admissionResources({
       ...{ ...shared, failOpen, metrics: admissionMetrics, failMode: config.FAIL_MODE },
       ...{ deadlineMs: config.ADMISSION_DEADLINE_MS, keptMs: admissionsKeptMs },
+      evaluateDedupeMs: config.EVALUATE_DEDUPE_MS,
     }),
     ...decisionResources(shared),
     ...userResources(shared),

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { z } from 'zod';
+import { EVALUATE_DEDUPE_MS_MAX } from './messages/admissions.js';
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
@@ -178,6 +179,11 @@ export const configSchema = z.object({
   ADMISSION_DEDUPE_SECONDS: integer(1, 86_400)
     .default(300)
     .describe('Budgets: an identical request is the same admission for this long, in seconds.'),
+  EVALUATE_DEDUPE_MS: integer(0, EVALUATE_DEDUPE_MS_MAX)
+    .default(0)
+    .describe(
+      'Budgets: calls of `/v1/evaluate` with neither `request_id` nor `payload` whose bodies are equal are one for this long, in ms; 0: each is its own. Only once all workers know this setting.',
+    ),
   ADMISSION_DEADLINE_MS: integer(10, 10_000)
     .default(250)
     .describe(

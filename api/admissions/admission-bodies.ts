@@ -19,6 +19,8 @@ const asked = {
   priority: z.enum(PRIORITIES),
   estimated_tokens: wholeNumber(1, Number.MAX_SAFE_INTEGER),
   request_id: idSchema.optional(),
+  /** What the request is about; only its hash goes on. */
+  payload: z.unknown().optional(),
 };
 
 /** `POST /v1/evaluate` */
@@ -27,8 +29,6 @@ export const evaluateSchema = z.strictObject(asked);
 /** `POST /admissions` */
 export const admitSchema = z.strictObject({
   ...asked,
-  /** What the request is about; only its hash goes on. */
-  payload: z.unknown().optional(),
   hold_seconds: wholeNumber(1, HOLD_SECONDS_MAX).optional(),
 });
 

@@ -7,4 +7,6 @@ export interface AdmissionDependencies extends DecideDependencies {
   readonly bodies: BodyReader;
   /** How long the workers know an admission that has ended at least, ms. */
   readonly keptMs: number;
+  /** EVALUATE_DEDUPE_MS; 0: off. */
+  readonly evaluateDedupeMs: number;
 }

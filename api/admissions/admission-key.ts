@@ -14,9 +14,9 @@ export type AskedType = typeof ADMIT | typeof EVALUATE;
 export interface RequestKey {
   /** 16 characters; of a tenant. */
   readonly key: string;
-  /** False: nobody can ask for this again, the key is random. */
+  /** False: nobody can ask for this very one again; the key is random, or that of its body. */
   readonly keyed: boolean;
-  /** Hash of everything the body says; empty where it is not keyed. */
+  /** Hash of everything the body says; empty where the key is random. */
   readonly body: string;
 }
 
@@ -25,10 +25,12 @@ const ID_TAIL_LENGTH = 7;
 /**
  * The same request id, or, with a payload and no request id, the same whole body. The two ways, and the two types of
  * request, share no keys.
+ * @param byBody whether equal bodies have one key also where they have neither
  */
 export function requestKey(
   type: AskedType,
   body: { readonly request_id?: string | undefined; readonly payload?: unknown },
+  byBody = false,
 ): RequestKey {
   if (body.request_id !== undefined) {
     return {
@@ -37,9 +39,10 @@ export function requestKey(
       body: digest(canonicalJson(body)),
     };
   }
-  if (body.payload === undefined) return { key: nanoid(ADMISSION_KEY_LENGTH), keyed: false, body: '' };
+  const keyed = body.payload !== undefined;
+  if (!keyed && !byBody) return { key: nanoid(ADMISSION_KEY_LENGTH), keyed, body: '' };
   const key = digest(`${type} body ${canonicalJson(body)}`);
-  return { key, keyed: true, body: key };
+  return { key, keyed, body: key };
 }
 
 /** For a request that is sent to the workers. */

@@ -96,24 +96,24 @@ interface AskedBody {
   readonly hold_seconds?: number | undefined;
 }
 
-const FLEETING = { keyed: true, fleeting: true } as const;
-
 function askedRequest(
-  { slots }: AdmissionDependencies,
+  { slots, evaluateDedupeMs }: AdmissionDependencies,
   req: Request,
   type: AskedType,
   tenant: string,
   asked: AskedBody,
 ): AskedRequest {
   const { pipeline, priority, estimated_tokens: estimated, hold_seconds } = asked;
-  const { key, keyed, body } = requestKey(type, asked);
+  const dedupeMs = type === EVALUATE ? evaluateDedupeMs : 0;
+  const { key, keyed, body } = requestKey(type, asked, dedupeMs > 0);
+  const fleeting = { keyed: true, fleeting: true, ...(dedupeMs > 0 ? { dedupeMs } : {}) } as const;
   return {
     ...{ type, tenant, slot: slots.ofTenant(tenant), repeatable: keyed, requestId: req.requestId },
     data: {
       ...{ pipeline, priority, estimated, admission: admissionId(key), body },
       // The workers keep nothing of what has no key. An evaluate that is answered undecided they must know again, or it
       // would be charged twice, or for nothing.
-      ...(keyed || type !== EVALUATE ? { keyed } : FLEETING),
+      ...(keyed || type !== EVALUATE ? { keyed } : fleeting),
       ...(hold_seconds === undefined ? {} : { holdMs: hold_seconds * 1000 }),
     },
   };

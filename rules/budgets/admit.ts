@@ -117,7 +117,7 @@ export function newAdmission(
   const { settings } = books.context;
   const held = what.status === 'held';
   const { fleeting = false } = request;
-  const dedupeUntil = at + (fleeting ? FLEETING_MS : settings.dedupeMs);
+  const dedupeUntil = at + (request.dedupeMs ?? (fleeting ? FLEETING_MS : settings.dedupeMs));
   return {
     ids: [request.admission],
     status: what.status,
@@ -139,7 +139,11 @@ export function newAdmission(
     body: request.body,
     attempts: 1,
     dedupeUntil,
-    keepUntil: held ? null : fleeting ? dedupeUntil : keepUntil(books, dedupeUntil),
+    keepUntil: held
+      ? null
+      : fleeting
+        ? Math.max(dedupeUntil, at + FLEETING_MS)
+        : keepUntil(books, dedupeUntil),
   };
 }
 
@@ -175,7 +179,7 @@ function decideNew(
       books.countDecision(DECIDED.REJECT[priority]);
     }
     const refused = { ...refusedAdmission(books, request, path, refusedBy), attempts };
-    if (request.keyed && request.fleeting !== true) remember(refused);
+    if (request.keyed && (request.fleeting !== true || request.dedupeMs !== undefined)) remember(refused);
     return refused;
   }
   const granted = verdict === 'ALLOW' ? estimated : degradedDebit(estimated, books.config.degradedDebit);

@@ -4,6 +4,7 @@ import {
   type AdmissionRequest,
   type BudgetsPut,
   type CancelRequest,
+  EVALUATE_DEDUPE_MS_MAX,
   type FailedOpen,
   type SettleRequest,
 } from '../../shared/messages/admissions.js';
@@ -26,6 +27,7 @@ export function admissionRequestOf(data: unknown): AdmissionRequest {
   if (typeof fields.keyed !== 'boolean') throw new Error('keyed is neither true nor false');
   if (fields.fleeting !== undefined && fields.fleeting !== true) throw new Error('fleeting is not true');
   requireText(fields.body, 'body');
+  if (fields.dedupeMs !== undefined) requireCount(fields.dedupeMs, 1, EVALUATE_DEDUPE_MS_MAX, 'dedupeMs');
   if (fields.holdMs !== undefined) requireCount(fields.holdMs, 1, BUDGET_WINDOW_MS_MAX, 'holdMs');
   return data as AdmissionRequest;
 }

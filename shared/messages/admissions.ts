@@ -53,6 +53,11 @@ export interface AdmissionRequest {
    * long as a `failed_open` or a `cancel` about it may follow.
    */
   readonly fleeting?: true;
+  /**
+   * Of a fleeting evaluate whose key is that of its body (EVALUATE_DEDUPE_MS), ms, 1 … EVALUATE_DEDUPE_MS_MAX: for so long
+   * after it was decided an equal body is the same request. By the partition's time: all API processes agree.
+   */
+  readonly dedupeMs?: number;
   /** Hash of everything the body says (16 characters). */
   readonly body: string;
   /** ms; absent: the setting. `admit` only. */
@@ -60,6 +65,7 @@ export interface AdmissionRequest {
 }
 
 export const FLEETING_MS = 30_000;
+export const EVALUATE_DEDUPE_MS_MAX = 60_000;
 
 /** Type `settle`. Reply: EndReply. */
 export interface SettleRequest {

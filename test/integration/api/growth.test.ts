@@ -50,7 +50,7 @@ const BODIES: readonly (readonly [method: string, path: string, body: object, fi
     ['POST', '/event', { ...event, x: 1 }, ['name', 'event_properties', 'event_id', 'timestamp', 'other']],
     ['POST', '/usage', usage, [...Object.keys(usage), 'tenantId', 'other']],
     ['POST', '/admissions', admission, [...Object.keys(admission), 'request_id', 'payload', 'hold_seconds']],
-    ['POST', '/v1/evaluate', admission, [...Object.keys(admission), 'request_id', 'other']],
+    ['POST', '/v1/evaluate', admission, [...Object.keys(admission), 'request_id', 'payload', 'other']],
     ['POST', '/admissions/0123456789abcdefa1234567/settle', {}, ['actual_tokens', 'other']],
     ['PUT', '/users/u/overrides/message', override, [...Object.keys(override), 'expires_at', 'other']],
     ['PUT', '/rules/scam_message_rule/mode', { mode: 'x' }, ['mode', 'lift', 'actor', 'reason']],

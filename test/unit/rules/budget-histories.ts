@@ -76,6 +76,8 @@ const drawnRequest = fc.record({
   estimated: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 1, max: 900 })),
   body: fc.constantFrom('one', 'one', 'one', 'two'),
   holdMs: fc.oneof(fc.constant(null), fc.constantFrom(1, 300, 20_000, 70_000, 400_000_000)),
+  /** EVALUATE_DEDUPE_MS. */
+  dedupeMs: fc.constantFrom(0, 1, 500, 60_000),
 });
 /** `which` says which of the ids that were made before; `more` is the use beyond the estimate. */
 const drawnEnd = fc.record({
@@ -140,12 +142,20 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   const requestOf = (draw: RequestDraw, where: 'a' | 'o'): Made => {
     const evaluated = draw.kind === 'evaluate';
     // Nobody can ask for the same again without a key.
-    const key = draw.keyed ? `${evaluated ? 'e' : 'k'}${draw.key}` : `u${made.length}`;
-    const { priority, estimated, body, holdMs } = draw;
+    const isByBody = evaluated && !draw.keyed && draw.dedupeMs > 0;
+    const { priority, estimated, body, holdMs, dedupeMs } = isByBody ? withFewBodies(draw) : draw;
+    const key = draw.keyed
+      ? `${evaluated ? 'e' : 'k'}${draw.key}`
+      : isByBody
+        ? `b${estimated}`
+        : `u${made.length}`;
     // As the API asks: an evaluate without a key is remembered for a moment.
     const keyed =
-      draw.keyed || !evaluated ? { keyed: draw.keyed } : ({ keyed: true, fleeting: true } as const);
-    const pipeline = pipelineOf(configs[draw.tenant === 'acme' ? 0 : 1] ?? DEFAULT_BUDGETS, draw.pipeline);
+      draw.keyed || !evaluated
+        ? { keyed: draw.keyed }
+        : ({ keyed: true, fleeting: true, ...(isByBody ? { dedupeMs } : {}) } as const);
+    const nth = isByBody ? 1 : draw.pipeline;
+    const pipeline = pipelineOf(configs[draw.tenant === 'acme' ? 0 : 1] ?? DEFAULT_BUDGETS, nth);
     const admission = admissionId(key, made.length, where);
     const request = { pipeline, priority, estimated, ...keyed, body, admission };
     const one = {
@@ -202,6 +212,11 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   }
   for (const report of waiting) if (report.left >= 0) send(report.message);
   return { settings: start, inputs };
+}
+
+/** Equal keys are equal bodies. */
+function withFewBodies(draw: RequestDraw): RequestDraw {
+  return { ...draw, priority: 'P1', pipeline: 1, estimated: 30 + draw.key * 10, body: 'one', holdMs: null };
 }
 
 function pipelineOf({ levels: [root, ...pipelines] }: BudgetConfig, drawn: number): string {

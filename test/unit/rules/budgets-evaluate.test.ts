@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { type EndReply, FLEETING_MS } from '../../../shared/messages/admissions.js';
 import { evaluate, failOpen, freshId, granted, NOON, partitionWith, settle, used } from './budget-asking.js';
-import { budgetMessage } from './budget-messages.js';
+import { admissionId, budgetMessage } from './budget-messages.js';
 
 describe('evaluation', () => {
   it('settles at once', () => {
@@ -93,6 +93,43 @@ describe('evaluation', () => {
       decision: 'REJECT',
     });
     expect(to.admissions(refused)).to.equal(null);
+  });
+
+  it('without a key is the same as an equal one for as long as it says, and is remembered for a moment', () => {
+    const to = partitionWith();
+    const id = freshId();
+    const ask = (at: number, n: number, dedupeMs: number, estimated = 100) =>
+      evaluate(to, at, {
+        ...{ admission: admissionId(id.slice(0, 16), n), fleeting: true, dedupeMs, estimated },
+      });
+    for (let n = 0; n < 10; n += 1) expect(ask(NOON + n * 50, n, 500)).to.include({ granted: 100 });
+    expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
+    ask(NOON + 499, 10, 500);
+    expect(used(to, 'monitoring')).to.deep.equal([100, 0]);
+    ask(NOON + 500, 11, 500);
+    expect(used(to, 'monitoring')).to.deep.equal([200, 0]);
+    expect(
+      to.admissions(id)!.admissions.map(({ attempts, keepUntil }) => [attempts, keepUntil]),
+    ).to.deep.equal([
+      [11, NOON + FLEETING_MS],
+      [1, NOON + 500 + FLEETING_MS],
+    ]);
+    // One that was answered undecided is known for longer than it is the same as another.
+    failOpen(to, NOON + 2000, { admission: id, settled: true, fleeting: true, dedupeMs: 500 });
+    expect(used(to, 'monitoring')).to.deep.equal([200, 0]);
+    expect(to.idle(NOON + 500 + FLEETING_MS).admissions(id)).to.equal(null);
+  });
+
+  it('without a key that was refused counts as one with its equals, and as another after', () => {
+    const to = partitionWith();
+    evaluate(to, NOON, { estimated: 950, keyed: false });
+    const id = freshId();
+    const ask = (at: number) =>
+      evaluate(to, at, { admission: id, fleeting: true, dedupeMs: 10, estimated: 900 });
+    for (const at of [NOON, NOON + 9, NOON + 18]) expect(ask(at)).to.include({ decision: 'REJECT' });
+    expect(to.state()!.window!.levels.get('monitoring')!.refused).to.equal(1);
+    ask(NOON + 28);
+    expect(to.state()!.window!.levels.get('monitoring')!.refused).to.equal(2);
   });
 
   it('that nobody heard of is given back, once, while its window is open', () => {

@@ -119,7 +119,7 @@ function withRetries({ settings, inputs }: History, times: number): History {
     inputs: inputs.flatMap((input) => {
       if (input.kind !== 'message' || !['admit', 'evaluate'].includes(input.message.type)) return [input];
       const request = input.message.data as AdmissionRequest;
-      if (!request.keyed || request.fleeting === true) return [input];
+      if (!request.keyed || (request.fleeting === true && request.dedupeMs === undefined)) return [input];
       const retries = Array.from({ length: times }, () => {
         n += 1;
         const admission = admissionId(admissionKey(request.admission), `r${n}`.padStart(7, '0'));

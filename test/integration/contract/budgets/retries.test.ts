@@ -49,10 +49,45 @@ describe('contract: an identical retry is the same admission, and debited once',
     expect((await caller.used())['ranking']).to.deep.equal([0, 3001]);
   });
 
+  it('an evaluation with a payload too: ten of them cost one', async () => {
+    const payload = { prompt: 'the same' };
+    const answers = await Promise.all(
+      Array.from({ length: 10 }, (_, i) =>
+        [caller, other][i % 2]!.evaluate('ranking', 'P1', 5000, { payload }),
+      ),
+    );
+    expect(new Set(answers.map(({ decision }) => decision))).to.deep.equal(new Set(['ALLOW']));
+    expect((await caller.used())['ranking']).to.deep.equal([5000, 0]);
+    await other.evaluate('ranking', 'P1', 5000, { payload: { prompt: 'another' } });
+    await caller.evaluate('ranking', 'P1', 5000, { payload, request_id: 'mine' });
+    await caller.admit('ranking', 'P1', 5000, { payload });
+    expect((await caller.used())['ranking']).to.deep.equal([15_000, 5000]);
+  });
+
   it('neither a request id nor a payload: every request is its own', async () => {
     const answers = await Promise.all([1, 2, 3].map(() => caller.admit('ranking', 'P1', 1000)));
     expect(answers.map(({ status }) => status)).to.deep.equal([201, 201, 201]);
     expect((await caller.used())['ranking']).to.deep.equal([0, 3000]);
+    await Promise.all([1, 2, 3].map(() => caller.evaluate('ranking', 'P1', 1000)));
+    expect((await caller.used())['ranking']).to.deep.equal([3000, 3000]);
+  });
+
+  it('with EVALUATE_DEDUPE_MS equal bodies of evaluations are one, through two processes, and no others', async () => {
+    const settings = { EVALUATE_DEDUPE_MS: '60000' };
+    const [one, two] = (await Promise.all([weir.api(settings), weir.api(settings)])).map(
+      (http) => new BudgetCaller(http, caller.tenant),
+    );
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => [one, two][i % 2]!.evaluate('ranking', 'P1', 5000)),
+    );
+    expect(answers.map(({ context }) => context['granted_tokens'])).to.deep.equal(Array(20).fill(5000));
+    expect((await caller.used())['ranking']).to.deep.equal([5000, 0]);
+    await one!.evaluate('ranking', 'P1', 5001);
+    await two!.evaluate('ranking', 'P2', 5000);
+    await one!.evaluate('ranking', 'P1', 5000, { request_id: 'mine' });
+    expect((await two!.admit('ranking', 'P1', 5000)).status).to.equal(201);
+    expect((await two!.admit('ranking', 'P1', 5000)).status).to.equal(201);
+    expect((await caller.used())['ranking']).to.deep.equal([20_001, 10_000]);
   });
 
   it('the same request id with another body is a conflict, and changes nothing', async () => {
