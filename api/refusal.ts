@@ -12,6 +12,7 @@ export type RefusalCode =
   | 'tenant_mismatch'
   | 'range_too_large'
   | 'receipt_not_found'
+  | 'ambiguous_event'
   | 'unknown_rule'
   | 'not_found'
   | 'dead_letter_not_found'

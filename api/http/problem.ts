@@ -16,6 +16,7 @@ const PROBLEMS: Readonly<Record<RefusalCode, readonly [status: number, title: st
   tenant_mismatch: [403, 'Tenant mismatch'],
   range_too_large: [422, 'Range too large'],
   receipt_not_found: [404, 'Receipt not found'],
+  ambiguous_event: [409, 'Ambiguous event'],
   unknown_rule: [404, 'Unknown rule'],
   not_found: [404, 'Not found'],
   dead_letter_not_found: [404, 'Dead letter not found'],

@@ -1,3 +1,4 @@
+import { SOURCE_FIRST } from '../../shared/messages/message.js';
 import { ENDPOINT_CHARACTERS_MAX, FUTURE_MS_MAX } from '../../shared/messages/usage.js';
 import { isTenant, TENANT_RULE } from '../caller-tenant.js';
 import type { IngestMessage } from '../ingest/ingest-message.js';
@@ -27,9 +28,13 @@ export interface UsageEnvelope {
   readonly eventId: unknown;
   readonly timestamp: unknown;
   readonly customerId: unknown;
+  /** A valid one; undefined: of no CloudEvent. */
+  readonly source: string | undefined;
 }
 
-const NO_ENVELOPE: UsageEnvelope = { eventId: undefined, timestamp: undefined, customerId: undefined };
+const NO_ENVELOPE: UsageEnvelope = {
+  ...{ eventId: undefined, timestamp: undefined, customerId: undefined, source: undefined },
+};
 
 /** What all events of one request have in common. */
 export interface UsageCall {
@@ -86,10 +91,15 @@ export class UsageReader {
     if (customer === undefined || defects.length > 0) throw refused(defects);
     this.checkAge(timestamp, call.nowMs);
     const request = call.request === undefined ? '' : `,"request":${JSON.stringify(call.request)}`;
+    const { source } = envelope;
+    const head =
+      source === undefined
+        ? customer.head
+        : `${SOURCE_FIRST}${JSON.stringify(source)},${customer.head.slice(1)}`;
     return {
       slot: customer.slot,
       id: eventId as string,
-      text: `${customer.head}${idJson},"timestamp":${timestamp},"data":[${endpoint},${metadata}]${request}}`,
+      text: `${head}${idJson},"timestamp":${timestamp},"data":[${endpoint},${metadata}]${request}}`,
     };
   }
 

@@ -53,7 +53,7 @@ class UsageIngest {
   private readOne(kind: BodyKind, value: unknown, call: UsageCall, req: Request): IngestMessage {
     if (kind === 'cloudevent') return readCloudEvent(this.reader, value, call);
     if (!isBinaryCloudEvent(req.headers)) return this.reader.read(value, call);
-    return readCloudEvent(this.reader, binaryCloudEvent(req.headers, value), call);
+    return readCloudEvent(this.reader, binaryCloudEvent(req.headersDistinct, value), call);
   }
 
   private takeBatch(

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { ARCHIVE, type PartitionKeys } from '../../shared/keys.js';
 import type { Logger } from '../../shared/logging.js';
-import { decodeEntry, RECORD_BATCH_VERSION } from '../../shared/messages/record-batch.js';
+import { decodeEntry, recordBatchVersion } from '../../shared/messages/record-batch.js';
 import { ARCHIVED, type ArchivedData } from '../../shared/messages/usage.js';
 import { VERDICTS, type Verdicts } from '../../shared/messages/verdicts.js';
 import type { WindowEmission } from '../../shared/messages/window-emission.js';
@@ -204,7 +204,7 @@ export class ArchiveDrain extends Drain {
       acknowledgeScript.run(
         engine.redis,
         [keys.lease, keys.sinks, keys.stream, keys.appended, keys.bytes, keys.head, keys.dead],
-        [lease, ARCHIVE, from, to, position, bytes, RECORD_BATCH_VERSION, told, ...letters],
+        [lease, ARCHIVE, from, to, position, bytes, recordBatchVersion([]), told, ...letters],
       ),
     );
     if (reply === -2) throw new Error('Redis is not where the archive left it: the batch is read again');

@@ -8,7 +8,7 @@ fetch: reads what comes after `from`, if the lease is mine.
   reply {1, redis time in ms, {id, messages, id, messages, …}}   may be empty
         {0}                                                     FENCED: the lease is not mine
 
-An entry as we write it (v 1, n, m) is sent as its id and its messages: two values to read instead of eight, a
+An entry as we write it (v 1 or 2, n, m) is sent as its id and its messages: two values to read instead of eight, a
 tenth of a worker's time where entries are small. Any other entry is sent as '!' and its id, and its fields as JSON.
 
 The group is set to `from` every time, so that a fetch whose reply was lost, or one that a dead connection still
@@ -29,7 +29,7 @@ repeat
   local read = reply and reply[1] and reply[1][2] or {}
   for i = 1, #read do
     local fields = read[i][2]
-    if #fields == 6 and fields[1] == 'v' and fields[2] == '1' and fields[3] == 'n' and fields[5] == 'm' then
+    if #fields == 6 and fields[1] == 'v' and (fields[2] == '1' or fields[2] == '2') and fields[3] == 'n' and fields[5] == 'm' then
       entries[n + 1] = read[i][1]
       entries[n + 2] = fields[6]
     else

@@ -1,7 +1,6 @@
 import type { Effect } from '../../shared/effects.js';
 import { errorText } from '../../shared/messages/error-text.js';
 import type { Message } from '../../shared/messages/message.js';
-import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { IdStore } from './id-store.js';
 import type { Place, Planned } from './plan-step.js';
 import type { Document, Facts, Processor, ReadDocument, Reservation } from './processor.js';
@@ -156,8 +155,7 @@ class StepFold {
   private foldMessage(item: Planned & { kind: 'message' }, index: number): void {
     const { ids } = this.options;
     const { message, at } = item;
-    ids.hasher.hash(message.tenant ?? DEFAULT_TENANT, message.subject, message.id);
-    if (ids.seen(at)) {
+    if (ids.isKnown(message, at)) {
       this.duplicates += 1;
       this.except(item, 'd');
       return;
@@ -165,7 +163,7 @@ class StepFold {
     const error = this.tryFold(item, index);
     if (error === undefined) {
       this.accepted += 1;
-      ids.stage(at);
+      ids.stage(message, at);
       return;
     }
     this.except(item, 'x');

@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
+import type { Message } from '../../shared/messages/message.js';
+import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { CommandList } from './command-list.js';
 import { IdHasher } from './id-hash.js';
 import { IdSet } from './id-set.js';
@@ -14,6 +16,17 @@ import { IdSet } from './id-set.js';
  * reaches `idsMax` ends early: memory stays bounded and the window gets shorter, which is counted and logged.
  *
  * What a step adds is staged, and becomes part of the index when its commit is confirmed.
+ *
+ * Sources. Of a message that has one the identity is source and id. Before weir knew sources it was the id alone, and
+ * while API processes of both versions run the same message may come with its source, and again without. So in a
+ * partition that had ids before its first message with a source came, for the rest of that slot and the next one
+ * (`mixedUntilMs`):
+ *
+ *   - a message with a source is also a duplicate of one without that has its id,
+ *   - a message without one is also a duplicate of one with a source, whose id is staged once more for that.
+ *
+ * Two sources are told apart from the first message on. A worker that knows no sources drops `mixedUntilMs` from the
+ * bookkeeping, and the next one begins anew.
  */
 const ID_BYTES = 8;
 /** 4,094 ids and the string's header make 32,758 bytes, just inside an allocation class of 32 KiB. */
@@ -29,8 +42,10 @@ interface Generation {
   idsInLastChunk: number;
 }
 
-/** `head.ids`: number, slot and chunks of each generation that Redis holds, oldest first. */
-type StoredIds = [number: number, slot: number, chunks: number][];
+/** `head.ids`: number, slot and chunks of each generation that Redis holds, oldest first; of the last `mixedUntilMs`. */
+type StoredIds = [number: number, slot: number, chunks: number, mixedUntilMs?: number][];
+
+type Identity = Pick<Message, 'tenant' | 'subject' | 'source' | 'id'>;
 
 export class IdStore {
   readonly hasher: IdHasher;
@@ -40,7 +55,14 @@ export class IdStore {
   /** hi, lo, hi, lo … of the staged ids in order. */
   private stagedHalves: number[] = [];
   private stagedAt = 0;
+  /** The hash of the message that `isKnown` was asked about last. */
+  private hi = 0;
+  private lo = 0;
   private afterCommit: (() => void) | undefined;
+  /** Undefined: no message with a source came yet, and ids without one did. A new partition has no such ids. */
+  private mixedUntilMs: number | undefined = 0;
+  /** What this step makes of it. */
+  private stagedMixedUntilMs: number | undefined;
 
   constructor(
     private readonly keys: PartitionKeys,
@@ -61,29 +83,70 @@ export class IdStore {
     return Math.floor(at / this.windowMs);
   }
 
-  /** Whether the hash in `hasher` was seen before, in this step's stage or earlier. */
-  seen(at: number): boolean {
-    const { hi, lo } = this.hasher;
-    const oldest = this.slotOf(at) - 1;
-    const { current, previous } = this;
-    return (
-      (current.slot >= oldest && current.ids.has(hi, lo)) ||
-      (previous !== undefined && previous.slot >= oldest && previous.ids.has(hi, lo)) ||
-      this.staged.has(hi, lo)
-    );
+  /** Whether the message came before, in this step's stage or earlier. */
+  isKnown(message: Identity, at: number): boolean {
+    this.hash(message, identityOf(message));
+    this.hi = this.hasher.hi;
+    this.lo = this.hasher.lo;
+    if (this.has(at)) return true;
+    const { source, id } = message;
+    const mixedUntilMs = this.mixedUntilMs ?? this.stagedMixedUntilMs;
+    if (source !== undefined) {
+      // Undefined: whatever lies here may have had a source that was not looked at.
+      if (!this.isMixed(mixedUntilMs ?? Infinity, at)) return false;
+      this.hash(message, id);
+      return this.has(at, mixedUntilMs);
+    }
+    if (mixedUntilMs === undefined || !this.isMixed(mixedUntilMs, at)) return false;
+    this.hash(message, ofAnySource(id));
+    return this.has(at, mixedUntilMs);
   }
 
-  /** Stages the hash in `hasher`. */
-  stage(at: number): void {
-    const { hi, lo } = this.hasher;
+  /** Remembers the message that `isKnown` was asked about last. */
+  stage(message: Identity, at: number): void {
+    this.stagedAt = at;
+    this.stageHash(this.hi, this.lo);
+    if (message.source === undefined) return;
+    if (this.mixedUntilMs === undefined) {
+      this.stagedMixedUntilMs = (this.slotOf(at) + 2) * this.windowMs;
+    }
+    if (at >= (this.mixedUntilMs ?? Infinity)) return;
+    this.hash(message, ofAnySource(message.id));
+    this.stageHash(this.hasher.hi, this.hasher.lo);
+  }
+
+  private hash({ tenant, subject }: Identity, identity: string): void {
+    this.hasher.hash(tenant ?? DEFAULT_TENANT, subject, identity);
+  }
+
+  private stageHash(hi: number, lo: number): void {
     this.staged.add(hi, lo);
     this.stagedHalves.push(hi, lo);
-    this.stagedAt = at;
+  }
+
+  /** Whether a generation that still counts at `at` began before. */
+  private isMixed(untilMs: number, at: number): boolean {
+    return (this.slotOf(at) - 1) * this.windowMs < untilMs;
+  }
+
+  /** Whether the hash in `hasher` is there; looks only at generations that began before `beforeMs`. */
+  private has(at: number, beforeMs = Infinity): boolean {
+    const { hi, lo } = this.hasher;
+    const oldest = this.slotOf(at) - 1;
+    const newest = Math.ceil(beforeMs / this.windowMs) - 1;
+    const { current, previous } = this;
+    const counts = ({ slot }: Generation): boolean => slot >= oldest && slot <= newest;
+    return (
+      (counts(current) && current.ids.has(hi, lo)) ||
+      (previous !== undefined && counts(previous) && previous.ids.has(hi, lo)) ||
+      (oldest < newest && this.staged.has(hi, lo))
+    );
   }
 
   discardStage(): void {
     this.staged.clear();
     this.stagedHalves = [];
+    this.stagedMixedUntilMs = undefined;
     this.afterCommit = undefined;
   }
 
@@ -104,8 +167,11 @@ export class IdStore {
     }
     const layout = this.appendChunks(target, count, commands);
     const stored: StoredIds = kept === undefined ? [] : [[kept.number, kept.slot, kept.chunks]];
-    stored.push([target.number, target.slot, layout.chunks]);
+    const mixedUntilMs = this.mixedUntilMs ?? this.stagedMixedUntilMs;
+    const mixed: [] | [number] = mixedUntilMs === undefined ? [] : [mixedUntilMs];
+    stored.push([target.number, target.slot, layout.chunks, ...mixed]);
     this.afterCommit = () => {
+      this.mixedUntilMs = mixedUntilMs;
       if (full) this.onEarlyEnd(current.ids.size);
       this.current = target;
       this.previous = kept;
@@ -157,6 +223,7 @@ export class IdStore {
     }
     this.current = loaded.at(-1) ?? newGeneration(0, 0);
     this.previous = loaded.at(-2);
+    this.mixedUntilMs = stored.at(-1)?.[3];
   }
 
   private async loadGeneration(redis: Redis, generation: Generation, chunks: number): Promise<Generation> {
@@ -175,6 +242,16 @@ export class IdStore {
     }
     return generation;
   }
+}
+
+/** Neither sources nor ids hold U+0000. */
+function identityOf({ source, id }: Identity): string {
+  return source === undefined ? id : `${source}\0${id}`;
+}
+
+/** No source is empty. */
+function ofAnySource(id: string): string {
+  return `\0${id}`;
 }
 
 function newGeneration(number: number, slot: number): Generation {

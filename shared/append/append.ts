@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { ARCHIVE, type PartitionKeys } from '../keys.js';
-import { RECORD_BATCH_VERSION } from '../messages/record-batch.js';
+import { recordBatchVersion } from '../messages/record-batch.js';
 import { type RedisArgument, Script } from '../redis/script.js';
 
 const script = new Script(import.meta.url, 'append.lua');
@@ -41,7 +41,8 @@ export async function append(
   { backlogMax, archiveBytesMax }: AppendBounds,
 ): Promise<AppendResult> {
   const bytesBound = keys.archived ? archiveBytesMax : -1;
-  const args: RedisArgument[] = [RECORD_BATCH_VERSION, backlogMax, bytesBound, ARCHIVE];
+  const version = Math.max(...batches.map(recordBatchVersion));
+  const args: RedisArgument[] = [version, backlogMax, bytesBound, ARCHIVE];
   for (const messages of batches) args.push(messages.length, `[${messages.join(',')}]`);
   const reply = (await script.run(
     redis,

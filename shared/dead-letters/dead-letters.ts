@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../keys.js';
 import type { Message } from '../messages/message.js';
-import { RECORD_BATCH_VERSION } from '../messages/record-batch.js';
+import { recordBatchVersion } from '../messages/record-batch.js';
 import { Script } from '../redis/script.js';
 
 /**
@@ -55,7 +55,7 @@ export async function replayDeadLetter(redis: Redis, keys: PartitionKeys, id: st
   const done = await replayScript.run(
     redis,
     [keys.dead, keys.stream, keys.appended, keys.head, keys.bytes],
-    [id, RECORD_BATCH_VERSION, again, letter.raw, keys.archived ? 1 : 0],
+    [id, recordBatchVersion([again]), again, letter.raw, keys.archived ? 1 : 0],
   );
   return done === 1 ? 'replayed' : 'not_found';
 }

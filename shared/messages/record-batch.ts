@@ -1,20 +1,20 @@
-import type { Message } from './message.js';
+import { type Message, SOURCE_FIRST } from './message.js';
 
 /**
  * The wire format of one stream entry: a record batch of 1..n messages.
  *
- *   v  format version, `1`
+ *   v  format version: `1`, or `2` where a message may have a source, which workers before it would overlook
  *   n  number of messages
  *   m  JSON array of messages (see Message)
  *
  * A worker that meets a `v` above its own releases the partition and touches nothing, so that a rolling deploy
- * may write the new format before every worker can read it.
+ * may write the new format before every worker can read it. So each entry has the lowest version that will do.
  */
-export const RECORD_BATCH_VERSION = 1;
+export const RECORD_BATCH_VERSION = 2;
 export const RECORD_BATCH_MESSAGES_MAX = 256;
 export const RECORD_BATCH_BYTES_MAX = 256 * 1024;
 
-/** An entry as a fetch brings it: its id and its flat field list; or, where that is v 1, n, m, only the text of m. */
+/** An entry as a fetch brings it: its id and its flat field list; or, where that is v 1 or 2, n, m, only the text of m. */
 export type RawEntry = readonly [id: string, fields: readonly string[] | string];
 
 export type DecodedEntry =
@@ -33,13 +33,18 @@ export type DecodedEntry =
       readonly raw: string;
     };
 
+/** The version of an entry with these messages, each as text. */
+export function recordBatchVersion(messages: readonly string[]): number {
+  return messages.some((text) => text.startsWith(SOURCE_FIRST)) ? RECORD_BATCH_VERSION : 1;
+}
+
 /** Decodes one entry; never throws. */
 export function decodeEntry([id, fields]: RawEntry): DecodedEntry {
   if (typeof fields === 'string') return decodeMessages(id, fields, fields);
   const raw = JSON.stringify(fields);
   const version = field(fields, 'v');
   if (version === undefined) return broken(id, 'the entry has no field v', raw);
-  if (version !== '1') {
+  if (version !== '1' && version !== '2') {
     return Number(version) > RECORD_BATCH_VERSION
       ? { kind: 'newer', id, version }
       : broken(id, `unknown record batch version ${version.slice(0, 20)}`, raw);
@@ -71,6 +76,7 @@ export function messageDefect(value: unknown): string | undefined {
   if (typeof message.subject !== 'string') return 'the message has no subject';
   if (typeof message.id !== 'string') return 'the message has no id';
   if (message.tenant !== undefined && typeof message.tenant !== 'string') return 'the tenant is not a string';
+  if (message.source !== undefined && typeof message.source !== 'string') return 'the source is not a string';
   if (message.reply !== undefined && typeof message.reply !== 'string')
     return 'the reply address is not a string';
   return undefined;

@@ -36,6 +36,8 @@ export const TOKENS_MAX = 1_000_000_000;
 export const LATENCY_MS_MAX = 86_400_000;
 export const ENDPOINT_CHARACTERS_MAX = 512;
 export const MODEL_CHARACTERS_MAX = 128;
+/** Of a message's `source`. */
+export const SOURCE_CHARACTERS_MAX = 512;
 /** An event may lie this far in the future (the producer's clock may be wrong). */
 export const FUTURE_MS_MAX = 3_600_000;
 /** Where dimensions beyond WINDOW_DIMENSIONS_MAX are counted. */

@@ -62,6 +62,8 @@ interface UsageEventsTable {
   output_tokens: number;
   latency_us: number | null;
   metadata: ColumnType<Readonly<Record<string, unknown>>, string | undefined, string>;
+  /** `source` of a CloudEvent; null: the event was none, or older than this column. */
+  source: string | null;
 }
 
 /** Name, calls, tokens. An array, because names are data: an object would have a key `__proto__`. */

@@ -1,8 +1,7 @@
 import type { Request, Response } from 'express';
-import { checkedId, requiredId } from '../../http/query.js';
+import { requiredId } from '../../http/query.js';
 import { sendJson } from '../../http/respond.js';
 import type { Resource } from '../../http/routes.js';
-import { Refusal } from '../../refusal.js';
 import { isoTime } from '../../restrictions/user-view.js';
 import { currentView } from './current-view.js';
 import {
@@ -13,6 +12,7 @@ import {
   usageQueryDependencies,
 } from './query-dependencies.js';
 import { strictQuery } from './query-parameters.js';
+import { getReceipt } from './receipts.js';
 import { Summaries } from './summaries.js';
 import { WindowPages } from './window-pages.js';
 
@@ -29,7 +29,7 @@ export function usageQueryResources(options: UsageQueryOptions): Resource[] {
     get('/usage/current', (tenant, req, res) => getCurrent(dependencies, tenant, req, res)),
     get('/usage/windows', (tenant, req, res) => pages.get(tenant, req, res)),
     get('/usage/summary', (tenant, req, res) => summaries.get(tenant, req, res)),
-    get('/usage/events/:eventId', (_tenant, req, res) => getReceipt(dependencies, req, res)),
+    get('/usage/events/:eventId', (_tenant, req, res) => getReceipt(dependencies.archive, req, res)),
   ];
 }
 
@@ -51,33 +51,5 @@ async function getCurrent(
     ...currentView(counters, asOfMs),
     watermark: isoTime(watermarkMs),
     asOf: isoTime(asOfMs),
-  });
-}
-
-/** Receipts are in Postgres alone: there a moment after the event was accepted. */
-async function getReceipt({ archive }: UsageQueryDependencies, req: Request, res: Response): Promise<void> {
-  const parameters = strictQuery(req.url, ['customerId']);
-  const eventId = checkedId(req.params['eventId'] as string, 'eventId');
-  const customer = parameters.has('customerId') ? requiredId(parameters, 'customerId') : undefined;
-  if (archive === undefined) {
-    throw new Refusal(
-      'store_unavailable',
-      'Receipts are kept in Postgres, and this process has no DATABASE_URL.',
-    );
-  }
-  const receipt = await archive.receipt(eventId, customer);
-  if (receipt === undefined) {
-    throw new Refusal('receipt_not_found', 'No event of this id is archived (yet).');
-  }
-  sendJson(req, res, 200, {
-    eventId,
-    customerId: receipt.customer,
-    status: receipt.status,
-    windowStart: isoTime(receipt.windowStart),
-    windowRevision: receipt.windowRevision,
-    duplicates: receipt.duplicates,
-    archived: true,
-    acceptedAt: isoTime(receipt.acceptedAt),
-    position: receipt.position,
   });
 }

@@ -1,4 +1,8 @@
-import { findReceipt, type Receipt } from '../../../shared/postgres/repositories/receipts-repository.js';
+import {
+  findReceipts,
+  type Receipt,
+  type ReceiptFilter,
+} from '../../../shared/postgres/repositories/receipts-repository.js';
 import {
   countWindows,
   findWindows,
@@ -31,9 +35,9 @@ export class UsageArchive {
     return this.read((trx) => countWindows(trx, customer, range, most));
   }
 
-  /** @param customer undefined: of any customer of the tenant */
-  receipt(eventId: string, customer: string | undefined): Promise<Receipt | undefined> {
-    return this.read((trx) => findReceipt(trx, eventId, customer));
+  /** By customer and source. */
+  receipts(eventId: string, filter: ReceiptFilter): Promise<readonly Receipt[]> {
+    return this.read((trx) => findReceipts(trx, eventId, filter));
   }
 
   private read<T>(work: (trx: TenantTransaction) => Promise<T>): Promise<T> {

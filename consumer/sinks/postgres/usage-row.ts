@@ -1,6 +1,6 @@
 import { usageEventOf } from '../../../rules/windows/usage-event.js';
 import { windowStart } from '../../../rules/windows/window-document.js';
-import { USAGE, type UsageData } from '../../../shared/messages/usage.js';
+import { SOURCE_CHARACTERS_MAX, USAGE, type UsageData } from '../../../shared/messages/usage.js';
 import type { JudgedEvent, RefusedEvent } from '../../engine/archive.js';
 import { type Customer, type Customers, isId, isText } from './customers.js';
 
@@ -16,6 +16,7 @@ export interface UsageRow {
   /** 0: it counts in no window; or it is cold, and the correction that counts it is not made yet. */
   revision: number;
   readonly usage: UsageData;
+  readonly source: string | null;
   /** JSON. */
   readonly metadata: string;
 }
@@ -55,10 +56,12 @@ export class UsageRowReader {
     if (customer === undefined || !isId(message.id)) {
       return this.refuse(event, 'the tenant, the customer or the event id is none', onlyTrace);
     }
+    if (!isSource(message.source)) return this.refuse(event, 'the source is none', onlyTrace);
     if (!this.locate(event.entry) || index > SMALLINT_MAX) {
       return this.refuse(event, 'its place in the stream is out of range', onlyTrace);
     }
     const { acceptedAt, entrySeq } = this;
+    const source = message.source ?? null;
     const status = judgement === 'cold' ? 'late' : judgement;
     // Written out, because a spread of objects takes as long as all the rest.
     try {
@@ -74,6 +77,7 @@ export class UsageRowReader {
         status,
         revision: event.revision,
         usage: data,
+        source,
         metadata: onlyTrace || data[6] === undefined ? NO_METADATA : JSON.stringify(data[6]),
       };
     } catch (error) {
@@ -90,6 +94,7 @@ export class UsageRowReader {
       status,
       revision: 0,
       usage: NO_USAGE,
+      source,
       metadata: NO_METADATA,
     };
   }
@@ -114,6 +119,10 @@ export class UsageRowReader {
 
 export function isOnlyTrace({ judgement }: JudgedEvent): boolean {
   return judgement === 'dead' || judgement === 'duplicate';
+}
+
+function isSource(source: string | undefined): boolean {
+  return source === undefined || (isText(source) && source.length <= 2 * SOURCE_CHARACTERS_MAX);
 }
 
 export function isTime(value: unknown): value is number {

@@ -21,6 +21,7 @@ const COLUMNS: readonly ColumnSpec[] = [
   ['output_tokens', 'bigint', 8],
   ['latency_us', 'bigint', 8],
   ['metadata', 'jsonb', 32],
+  ['source', 'text', 16],
 ];
 
 /**
@@ -87,4 +88,6 @@ function encodeRow(row: UsageRow, columns: readonly BinaryColumn[]): void {
   if (latencyUs === null) columns[15]!.null();
   else columns[15]!.bigint(latencyUs);
   columns[16]!.jsonb(row.metadata);
+  if (row.source === null) columns[17]!.null();
+  else columns[17]!.text(row.source);
 }

@@ -1,80 +1,109 @@
+import { sql } from 'kysely';
 import { partitionName } from '../../topics.js';
 import { messagePosition } from '../../usage/usage-window.js';
-import type { TenantTransaction } from '../tenant-context.js';
-import { ofCustomer, ofEvent, ofTenant } from './usage-filters.js';
+import { currentTenant, type TenantTransaction } from '../tenant-context.js';
 
-/** What became of one event. Times in ms since the epoch. */
-export interface Receipt {
-  readonly customer: string;
+/** One time that an event counted, or that it died. Times in ms since the epoch. */
+export interface ReceiptEntry {
   readonly status: 'accepted' | 'late' | 'dead';
   readonly windowStart: number;
   /** The revision of its window in which it was counted; 0: in none. */
   readonly windowRevision: number;
-  /** How often the same customer sent the same id again. */
-  readonly duplicates: number;
+  readonly tokens: number;
   readonly acceptedAt: number;
   readonly position: string;
 }
 
+/** What became of one event. */
+export interface Receipt {
+  readonly customer: string;
+  /** null: it had none. */
+  readonly source: string | null;
+  /** What counted before what is dead (a dead letter that was replayed), then by acceptance; the first COUNTS_MAX. */
+  readonly entries: readonly [ReceiptEntry, ...ReceiptEntry[]];
+  /** How often it counted: again, where the id came back after it was forgotten. */
+  readonly counted: number;
+  /** How often the same customer sent it again without its being counted. */
+  readonly duplicates: number;
+}
+
+/** Which events of an id are meant. */
+export interface ReceiptFilter {
+  /** undefined: of any customer */
+  readonly customer: string | undefined;
+  /** undefined: of any source, or of none; null: of none. */
+  readonly source: string | null | undefined;
+}
+
+const COUNTS_MAX = 100;
+const RECEIPTS_MAX = 1000;
+
+interface FoundRow {
+  readonly customer: string;
+  readonly source: string | null;
+  readonly counted: number;
+  readonly duplicates: number;
+  readonly entries: readonly [
+    status: ReceiptEntry['status'],
+    windowStart: number,
+    windowRevision: number,
+    tokens: number,
+    acceptedAt: number,
+    partition: number,
+    entrySeq: number,
+    messageIndex: number,
+  ][];
+}
+
 /**
- * The receipt of an event; undefined where the archive has none (yet). What counted wins over what is dead (a dead
- * letter that was replayed), then the earliest; duplicates alone make no receipt: what they repeat is not archived
- * (any more). One statement, so that the number of duplicates belongs to the row.
+ * The receipts of an event id, by customer and source: the first RECEIPTS_MAX. Duplicates alone make no receipt: what
+ * they repeat is not archived (any more). One statement, so that the numbers belong together.
  *
- * Served by usage_events' index (tenant_id, event_id), in each day's table, and customers' primary key.
- *
- * @param customer tells customers that use the same id apart; undefined: any
+ * Served by usage_events_receipt (tenant_id, event_id), in each day's table, and customers' primary key.
  */
-export async function findReceipt(
+export async function findReceipts(
   trx: TenantTransaction,
   eventId: string,
-  customer: string | undefined,
-): Promise<Receipt | undefined> {
-  const row = await trx
-    .selectFrom('usage_events')
-    .select((eb) => [
-      'accepted_at',
-      'partition',
-      'entry_seq',
-      'message_index',
-      'status',
-      'window_start',
-      'window_revision',
-      eb
-        .selectFrom('customers')
-        .select('customers.external_id')
-        .whereRef('customers.tenant_id', '=', 'usage_events.tenant_id')
-        .whereRef('customers.id', '=', 'usage_events.customer_id')
-        .as('customer'),
-      eb
-        .selectFrom('usage_events as again')
-        .select((inner) => inner.fn.countAll<number>().as('count'))
-        .whereRef('again.tenant_id', '=', 'usage_events.tenant_id')
-        .whereRef('again.event_id', '=', 'usage_events.event_id')
-        .whereRef('again.customer_id', '=', 'usage_events.customer_id')
-        .where('again.status', '=', 'duplicate')
-        .as('duplicates'),
-    ])
-    .where(ofTenant())
-    .where(ofEvent(eventId))
-    .where('status', '!=', 'duplicate')
-    .$if(customer !== undefined, (query) => query.where(ofCustomer(customer!)))
-    .orderBy((eb) => eb('status', '=', 'dead'))
-    .orderBy('accepted_at')
-    .orderBy('entry_seq')
-    .orderBy('message_index')
-    .limit(1)
-    .executeTakeFirst();
-  if (row === undefined || row.status === 'duplicate') return undefined;
-  const acceptedAt = row.accepted_at.getTime();
-  const partition = partitionName({ topic: 'usage', index: row.partition });
-  return {
-    customer: row.customer!,
-    status: row.status,
-    windowStart: row.window_start.getTime(),
-    windowRevision: row.window_revision,
-    duplicates: row.duplicates!,
-    acceptedAt,
-    position: messagePosition(partition, `${acceptedAt}-${row.entry_seq}`, row.message_index),
-  };
+  { customer, source }: ReceiptFilter,
+): Promise<readonly Receipt[]> {
+  const tenant = currentTenant();
+  const ofCustomer =
+    customer === undefined
+      ? sql``
+      : sql`AND customer_id = (SELECT id FROM customers WHERE tenant_id = ${tenant} AND external_id = ${customer})`;
+  const ofSource =
+    source === undefined ? sql`` : source === null ? sql`AND source IS NULL` : sql`AND source = ${source}`;
+  const { rows } = await sql<FoundRow>`
+    SELECT c.external_id AS customer, e.source, e.counted, e.duplicates, e.entries
+    FROM (
+      SELECT customer_id, source,
+        count(*) FILTER (WHERE status IN ('accepted', 'late')) AS counted,
+        count(*) FILTER (WHERE status = 'duplicate') AS duplicates,
+        to_jsonb((array_agg(
+          jsonb_build_array(status, (extract(epoch FROM window_start) * 1000)::bigint, window_revision, tokens,
+            (extract(epoch FROM accepted_at) * 1000)::bigint, partition, entry_seq, message_index)
+          ORDER BY status = 'dead', accepted_at, entry_seq, message_index
+        ) FILTER (WHERE status <> 'duplicate'))[1:${sql.lit(COUNTS_MAX)}]) AS entries
+      FROM usage_events
+      WHERE tenant_id = ${tenant} AND event_id = ${eventId} ${ofCustomer} ${ofSource}
+      GROUP BY customer_id, source
+      HAVING count(*) FILTER (WHERE status <> 'duplicate') > 0
+      LIMIT ${sql.lit(RECEIPTS_MAX)}
+    ) AS e
+    JOIN customers c ON c.id = e.customer_id
+    ORDER BY c.external_id, e.source`.execute(trx);
+  return rows.map(({ entries, ...row }) => ({
+    ...row,
+    entries: entries.map(entryOf) as [ReceiptEntry, ...ReceiptEntry[]],
+  }));
+}
+
+function entryOf(found: FoundRow['entries'][number]): ReceiptEntry {
+  const [status, windowStart, windowRevision, tokens, acceptedAt, index, entrySeq, messageIndex] = found;
+  const position = messagePosition(
+    partitionName({ topic: 'usage', index }),
+    `${acceptedAt}-${entrySeq}`,
+    messageIndex,
+  );
+  return { status, windowStart, windowRevision, tokens, acceptedAt, position };
 }

@@ -50,8 +50,3 @@ export function startingAt(starts: readonly number[]): Filter<'aggregation_windo
       starts.map((start) => new Date(start)),
     );
 }
-
-/** All that was archived of one event. Served by usage_events' (tenant_id, event_id). */
-export function ofEvent(eventId: string): Filter<'usage_events'> {
-  return (eb) => eb('event_id', '=', eventId);
-}

@@ -12,7 +12,7 @@ describe('api: CloudEvents on /usage', () => {
   });
   afterEach(() => api.close());
 
-  it('makes the same message of a CloudEvent as of the bare event', async () => {
+  it('makes the same message of a CloudEvent as of the bare event, but for its source', async () => {
     const timestamp = new Date().toISOString();
     const requestId = { 'x-request-id': 'r' };
     const bare = await api.post('/usage', usage('e', { timestamp }), requestId);
@@ -20,7 +20,7 @@ describe('api: CloudEvents on /usage', () => {
     expect([wrapped.status, wrapped.body]).to.deep.equal([202, { status: 'accepted', eventId: 'e' }]);
     expect([bare.status, bare.body]).to.deep.equal([wrapped.status, wrapped.body]);
     const [first, second, ...others] = await usageMessages(api);
-    expect(first).to.deep.equal(second);
+    expect({ source: '/gateway', ...first }).to.deep.equal(second);
     expect(others).to.deep.equal([]);
   });
 
@@ -31,9 +31,13 @@ describe('api: CloudEvents on /usage', () => {
       'ce-subject': 'Zo%C3%AB',
     });
     expect([answer.status, answer.body]).to.deep.equal([202, { status: 'accepted', eventId: 'e 1' }]);
-    expect((await usageMessages(api)).map(({ id, subject }) => [id, subject])).to.deep.equal([
-      ['e 1', 'Zoë'],
+    expect((await usageMessages(api)).map(({ source, id, subject }) => [source, id, subject])).to.deep.equal([
+      ['/s', 'e 1', 'Zoë'],
     ]);
+    const twice = await api.request('POST', '/usage', JSON.stringify(data), {
+      ...{ 'content-type': 'application/json', 'ce-specversion': '1.0', 'ce-type': 't', 'ce-source': '/s' },
+    });
+    expect([twice.status, twice.body['code']]).to.deep.equal([422, 'invalid_request']);
   });
 
   for (const path of ['/usage', '/usage/batch']) {

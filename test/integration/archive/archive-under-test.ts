@@ -124,6 +124,7 @@ export interface EventOptions {
   readonly at?: number;
   readonly data?: unknown;
   readonly revision?: number;
+  readonly source?: string;
 }
 
 /** One partition of the topic as the engine hands it to the archive: outbox entries, each with what it judges. */
@@ -142,7 +143,7 @@ export class JudgedStream {
     const entry = `${T0 + this.now}-0`;
     const outbox = `${T0 + this.now}-1`;
     const events = messages.map(([id, judgement, options = {}], index): JudgedEvent => {
-      const { tenant = 't', customer = 'c', type = 'usage', at = 0, data = DATA } = options;
+      const { tenant = 't', customer = 'c', type = 'usage', at = 0, data = DATA, source } = options;
       const revision = options.revision ?? (judgement === 'accepted' ? 1 : 0);
       const message = { type, subject: customer, id, timestamp: T0 + at, data };
       const hasTenant = !('tenant' in options && options.tenant === undefined);
@@ -152,7 +153,7 @@ export class JudgedStream {
         index,
         judgement,
         revision,
-        message: { ...message, ...(hasTenant && { tenant }) },
+        message: { ...message, ...(hasTenant && { tenant }), ...(source !== undefined && { source }) },
       };
     });
     this.entries.push({ id: outbox, events, windows: [] });

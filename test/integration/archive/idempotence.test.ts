@@ -51,7 +51,7 @@ describe('the archive in Postgres, writing once', () => {
     const data = ['/v1/chat', 30, 10, 20, 'gpt', 1500, { region: 'eu', nested: { deep: [1, null] } }];
     const stream = new JudgedStream(3, 86_400_000)
       .judge(['e', 'accepted', { at: 61_000, data }])
-      .judge(['f', 'accepted', { at: -1, data: ['', 0, 0, 0, null, null] }]);
+      .judge(['f', 'accepted', { at: -1, data: ['', 0, 0, 0, null, null], source: '/gateway/漢' }]);
     await archive.write(stream.batch());
     const rows = await test.query(
       `SELECT u.*, external_id FROM usage_events u JOIN customers c ON c.id = customer_id ORDER BY accepted_at`,
@@ -65,12 +65,13 @@ describe('the archive in Postgres, writing once', () => {
         ...{ window_start: new Date(T0 + 60_000), endpoint: '/v1/chat', model: 'gpt', latency_us: 1500 },
         ...{ tokens: 30, input_tokens: 10, output_tokens: 20 },
         metadata: { region: 'eu', nested: { deep: [1, null] } },
+        source: null,
       },
       {
         ...{ ...common, customer_id, entry_seq: 0, message_index: 0, event_id: 'f' },
         ...{ accepted_at: new Date(T0 + 86_400_002), event_at: new Date(T0 - 1) },
         ...{ window_start: new Date(T0 - 30_000), endpoint: '', model: null, latency_us: null },
-        ...{ tokens: 0, input_tokens: 0, output_tokens: 0, metadata: {} },
+        ...{ tokens: 0, input_tokens: 0, output_tokens: 0, metadata: {}, source: '/gateway/漢' },
       },
     ]);
   });

@@ -151,11 +151,12 @@ describe('migrate', () => {
     }
   });
 
-  it('goes from the previous schema to the present one with the data in it', async () => {
+  it('goes from an older schema to the present one with the data in it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'weir-migrations-'));
     try {
       cpSync(migrationsFolder, folder, { recursive: true });
-      rmSync(join(folder, `${migrationNames().at(-1)}.sql`));
+      // Without budgets and all that came after.
+      for (const name of migrationNames().slice(3)) rmSync(join(folder, `${name}.sql`));
       await migrate(url, silent, { ...WAIT, folder });
     } finally {
       rmSync(folder, { recursive: true });
@@ -179,10 +180,10 @@ describe('migrate', () => {
     await migrate(fresh, silent, WAIT);
     expect(await schemaOf(present)).to.equal(await schemaOf(fresh));
     const { rows } = await connected(url, (client) =>
-      client.query(`SELECT count(*)::int AS events, sum(tokens)::int AS tokens FROM usage_events JOIN customers c
+      client.query(`SELECT count(*)::int AS events, sum(tokens)::int AS tokens, count(source)::int AS sources FROM usage_events JOIN customers c
         ON c.id = customer_id AND c.external_id = 'c'`),
     );
-    expect(rows).to.deep.equal([{ events: 100, tokens: 5050 }]);
+    expect(rows).to.deep.equal([{ events: 100, tokens: 5050, sources: 0 }]);
     await connected(sinkUrl(url), async (sink) => {
       const tenants = await sink.query('SELECT id, name FROM tenants ORDER BY id');
       expect(tenants.rows).to.deep.equal([

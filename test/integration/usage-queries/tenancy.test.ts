@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Kysely } from 'kysely';
 import pg from 'pg';
-import { findReceipt } from '../../../shared/postgres/repositories/receipts-repository.js';
+import { findReceipts } from '../../../shared/postgres/repositories/receipts-repository.js';
 import {
   countWindows,
   findWindows,
@@ -18,6 +18,8 @@ import { HotUsage } from '../../../shared/usage/hot-usage.js';
 import { TEN, UsageStores, WINDOW_MS } from './usage-stores.js';
 
 const RANGE = `from=${new Date(TEN).toISOString()}&to=${new Date(TEN + 10 * WINDOW_MS).toISOString()}`;
+
+const ANY = { customer: undefined, source: undefined };
 
 describe('usage queries: tenants', () => {
   let stores: UsageStores;
@@ -130,7 +132,7 @@ describe('usage queries: no context, no query', () => {
     await refused(() => findWindows(trx, 'c', range, 1, 1));
     await refused(() => findWindowsAt(trx, 'c', [TEN], 1));
     await refused(() => countWindows(trx, 'c', range, 1));
-    await refused(() => findReceipt(trx, 'e', undefined));
+    await refused(() => findReceipts(trx, 'e', ANY));
   });
 
   it('cannot read Redis', async () => {
@@ -153,7 +155,7 @@ describe('usage queries: no context, no query', () => {
       // @ts-expect-error see above
       () => countWindows(plain, 'c', range, 1),
       // @ts-expect-error see above
-      () => findReceipt(plain, 'e', undefined),
+      () => findReceipts(plain, 'e', ANY),
     ];
     expect(calls).to.have.length(4);
   });

@@ -25,6 +25,9 @@ export interface ArchivedEvent {
   readonly acceptedAt?: number;
   readonly index?: number;
   readonly windowRevision?: number;
+  readonly windowStart?: number;
+  readonly source?: string | null;
+  readonly tokens?: number;
 }
 
 /** An API with a Redis and a Postgres of its own; the test plays the workers and writes what they would. */
@@ -131,14 +134,15 @@ export class UsageStores {
 
   async archivedEvent(eventId: string, event: ArchivedEvent = {}): Promise<void> {
     const { tenant = 't1', customer = 'c1', status = 'accepted' } = event;
-    const { acceptedAt = Date.now(), index = 0, windowRevision = 1 } = event;
+    const { acceptedAt = Date.now(), index = 0, windowRevision = 1, windowStart = TEN } = event;
+    const { source = null, tokens = 0 } = event;
     await this.owner.query(
       `INSERT INTO usage_events (accepted_at, partition, entry_seq, message_index, tenant_id, customer_id, event_id,
-         event_at, window_start, status, window_revision, endpoint, tokens, input_tokens, output_tokens)
-       VALUES ($1, 3, 7, $2, $3, $4, $5, $6, $6, $7, $8, '/v1', 0, 0, 0)`,
+         event_at, window_start, status, window_revision, endpoint, tokens, input_tokens, output_tokens, source)
+       VALUES ($1, 3, 7, $2, $3, $4, $5, $6, $6, $7, $8, '/v1', $9, 0, 0, $10)`,
       [
         ...[new Date(acceptedAt), index, tenant, await this.customer(tenant, customer), eventId],
-        ...[new Date(TEN), status, windowRevision],
+        ...[new Date(windowStart), status, windowRevision, tokens, source],
       ],
     );
   }

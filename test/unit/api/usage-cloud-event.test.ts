@@ -5,8 +5,8 @@ import {
   isBinaryCloudEvent,
   readCloudEvent,
 } from '../../../api/usage/cloud-event.js';
-import type { Message } from '../../../shared/messages/message.js';
-import { CALL, NOW, newReader, pathsOf, refusalOf } from './usage-events.js';
+import { type Message, SOURCE_FIRST } from '../../../shared/messages/message.js';
+import { CALL, NOW, newReader, pathsOf, refusalOf, usageText } from './usage-events.js';
 
 describe('CloudEvents', () => {
   const DATA = { tenantId: 'acme', apiEndpoint: '/x', metadata: { tokens: 5 } };
@@ -26,12 +26,21 @@ describe('CloudEvents', () => {
 
   it('take id, time and customer from the envelope where data has none', () => {
     const expected = {
-      ...{ type: 'usage', tenant: 'acme', subject: 'c1', id: 'ce-1', timestamp: NOW },
+      ...{ source: '/gateway', type: 'usage', tenant: 'acme', subject: 'c1', id: 'ce-1', timestamp: NOW },
       data: ['/x', 5, 0, 0, null, null],
     };
     expect(read(ENVELOPE)).to.deep.equal(expected);
     const nulls = { ...DATA, eventId: null, timestamp: null, customerId: null };
     expect(read({ ...ENVELOPE, data: nulls })).to.deep.equal(expected);
+  });
+
+  it('begin with their source, so that their text tells what version of the record batch they need', () => {
+    for (const source of ['/gateway', 'urn:"x"', '漢字']) {
+      const { text } = readCloudEvent(newReader(), { ...ENVELOPE, source }, CALL);
+      expect(text.startsWith(SOURCE_FIRST)).to.equal(true);
+      expect((JSON.parse(text) as Message).source).to.equal(source);
+    }
+    expect(newReader().read(JSON.parse(usageText()), CALL).text.startsWith(SOURCE_FIRST)).to.equal(false);
   });
 
   it('let data have the last word on time and customer', () => {
@@ -67,6 +76,8 @@ describe('CloudEvents', () => {
     ['a version that is a number', { ...ENVELOPE, specversion: 1 }, ['specversion']],
     ['no id, even with an eventId', { ...withData({ eventId: 'e' }), id: undefined }, ['id', 'data.eventId']],
     ['no source', without('source'), ['source']],
+    ['a source that is too long', { ...ENVELOPE, source: 'x'.repeat(513) }, ['source']],
+    ['a source with U+0000', { ...ENVELOPE, source: '\0' }, ['source']],
     ['an empty type', { ...ENVELOPE, type: '' }, ['type']],
     ['no data', without('data'), ['data']],
     ['data in base64', { ...without('data'), data_base64: 'e30=' }, ['data']],
@@ -103,15 +114,42 @@ describe('CloudEvents', () => {
     }
   });
 
-  it('may come in binary mode, percent-encoded', () => {
-    const headers = {
-      ...{ 'ce-specversion': '1.0', 'ce-type': 't', 'ce-source': '/s', 'ce-id': 'Zo%C3%AB%20%25' },
-      ...{ 'ce-time': '2026-11-20T12:00:00Z', 'ce-subject': 'c1', 'ce-traceparent': '%' },
-    };
-    expect(isBinaryCloudEvent(headers)).to.equal(true);
-    expect(isBinaryCloudEvent({ 'ce-id': 'x' })).to.equal(false);
-    expect(read(binaryCloudEvent(headers, DATA)).id).to.equal('Zoë %');
-    const broken = refusalOf(() => binaryCloudEvent({ ...headers, 'ce-id': '%ff' }, DATA));
-    expect(pathsOf(broken)).to.deep.equal(['ce-id']);
+  const binary = (more: Readonly<Record<string, readonly string[]>>) =>
+    binaryCloudEvent(
+      {
+        ...{ 'ce-specversion': ['1.0'], 'ce-type': ['t'], 'ce-source': ['/s'], 'ce-id': ['i'] },
+        ...{ 'ce-time': ['2026-11-20T12:00:00Z'], 'ce-subject': ['c1'], 'ce-traceparent': ['%'], ...more },
+      },
+      DATA,
+    );
+
+  it('may come in binary mode, percent-encoded or in double quotes', () => {
+    const id = (value: string) => read(binary({ 'ce-id': [value] })).id;
+    expect(id('Zo%C3%AB%20%25')).to.equal('Zoë %');
+    expect(id('Euro%20%E2%82%AC%20%F0%9F%98%80')).to.equal('Euro € 😀');
+    expect(id('%41%c3%ab')).to.equal('Aë');
+    expect(id('%2541')).to.equal('%41');
+    expect(id('"a b"')).to.equal('a b');
+    expect(id('"say \\"hi\\" \\\\ %25"')).to.equal('say "hi" \\ %');
+    expect(read(binary({ 'ce-source': ['/g%20w'] })).source).to.equal('/g w');
+  });
+
+  it('are refused in binary mode where a header cannot be decoded, or is there twice', () => {
+    for (const values of [['%ff'], ['%C0%A0'], ['%'], ['%4'], ['"a'], ['ë'], ['a', 'a']]) {
+      const broken = refusalOf(() => binary({ 'ce-id': values }));
+      expect([values, pathsOf(broken)]).to.deep.equal([values, ['ce-id']]);
+    }
+  });
+
+  it('are in binary mode as soon as one header says so, and are refused where the others are missing', () => {
+    for (const header of ['ce-specversion', 'ce-id', 'ce-source', 'ce-type']) {
+      expect(isBinaryCloudEvent({ [header]: 'x' })).to.equal(true);
+    }
+    expect(isBinaryCloudEvent({ 'ce-time': 'x', 'ce-traceparent': 'x' })).to.equal(false);
+    expect(refused(binaryCloudEvent({ 'ce-source': ['/s'] }, DATA))).to.deep.equal([
+      'specversion',
+      'id',
+      'type',
+    ]);
   });
 });

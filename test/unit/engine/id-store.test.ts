@@ -84,10 +84,10 @@ describe('IdStore', () => {
     store.mergeStage();
     return commands;
   };
-  const isNew = (store: IdStore, id: string, at: number): boolean => {
-    store.hasher.hash('default', 'u', id);
-    if (store.seen(at)) return false;
-    store.stage(at);
+  const isNew = (store: IdStore, id: string, at: number, source?: string): boolean => {
+    const message = { subject: 'u', id, ...(source === undefined ? {} : { source }) };
+    if (store.isKnown(message, at)) return false;
+    store.stage(message, at);
     return true;
   };
 
@@ -117,6 +117,25 @@ describe('IdStore', () => {
           if (expected) firstSeen.set(id, slot);
         }
       }),
+    );
+  });
+
+  it('tells sources apart, and each from no source, in a partition that has known them from the beginning', () => {
+    const texts = fc.constantFrom('a', 'b', 'ab', '1', '11', '/');
+    fc.assert(
+      fc.property(
+        fc.array(fc.tuple(fc.option(texts, { nil: undefined }), texts, fc.boolean()), { maxLength: 60 }),
+        (sequence) => {
+          const store = newStore();
+          const seen = new Set<string>();
+          for (const [source, id, cut] of sequence) {
+            const key = JSON.stringify([source ?? null, id]);
+            expect(isNew(store, id, 5000, source)).to.equal(!seen.has(key));
+            seen.add(key);
+            if (cut) commit(store);
+          }
+        },
+      ),
     );
   });
 

@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Kysely, Transaction } from 'kysely';
 import type pg from 'pg';
-import { findReceipt } from '../../../shared/postgres/repositories/receipts-repository.js';
+import { findReceipts } from '../../../shared/postgres/repositories/receipts-repository.js';
 import type { Schema } from '../../../shared/postgres/schema.js';
 import {
   currentTenant,
@@ -19,6 +19,8 @@ async function errorOf(work: () => Promise<unknown>): Promise<unknown> {
   }
   throw new Error('it did not fail');
 }
+
+const ANY = { customer: undefined, source: undefined };
 
 describe('the tenant context', () => {
   it('is carried through awaits, timers and callbacks, each call its own', async () => {
@@ -66,7 +68,7 @@ describe('a repository', () => {
   const database = new TenantDatabase(untouchable, 'key');
 
   it('cannot be reached without a tenant: TenantRequired, before a connection is taken', async () => {
-    const error = await errorOf(() => database.transaction((trx) => findReceipt(trx, 'e', undefined)));
+    const error = await errorOf(() => database.transaction((trx) => findReceipts(trx, 'e', ANY)));
     expect(error).to.be.instanceOf(TenantRequired);
   });
 
@@ -74,15 +76,15 @@ describe('a repository', () => {
     // Never run: these lines are a test of the types, and an unused directive fails the build.
     const misuses = (kysely: Kysely<Schema>, plain: Transaction<Schema>, pool: pg.Pool) => [
       // @ts-expect-error no transaction
-      findReceipt(undefined, 'e', undefined),
+      findReceipts(undefined, 'e', ANY),
       // @ts-expect-error a connection without a tenant
-      findReceipt(kysely, 'e', undefined),
+      findReceipts(kysely, 'e', ANY),
       // @ts-expect-error a transaction that TenantDatabase did not make
-      findReceipt(plain, 'e', undefined),
+      findReceipts(plain, 'e', ANY),
       // @ts-expect-error the driver's pool
-      findReceipt(pool, 'e', undefined),
+      findReceipts(pool, 'e', ANY),
       // @ts-expect-error the database instead of a transaction
-      findReceipt(database, 'e', undefined),
+      findReceipts(database, 'e', ANY),
     ];
     expect(misuses).to.be.a('function');
   });

@@ -53,6 +53,11 @@ export interface Current {
 
 export interface Receipt {
   readonly eventId: string;
+  readonly customerId: string;
+  readonly source: string | null;
+  readonly tokens: number;
+  readonly counted: number;
+  readonly counts: readonly { readonly windowStart: string; readonly windowRevision: number }[];
   readonly status: 'accepted' | 'late' | 'dead';
   readonly windowStart: string;
   readonly windowRevision: number;
@@ -166,18 +171,19 @@ export class Caller {
     return seen!;
   }
 
-  receipt(eventId: string): Promise<Answer<Receipt & Pick<Problem, 'code'>>> {
-    return this.get(`/usage/events/${encodeURIComponent(eventId)}`);
+  receipt(eventId: string, more: object = {}): Promise<Answer<Receipt & Pick<Problem, 'code'>>> {
+    return this.get(`/usage/events/${encodeURIComponent(eventId)}?${query(more)}`);
   }
 
   /** Waits until the receipt is there and as asked for. @returns it */
   async receiptWhen(
     eventId: string,
     condition: (receipt: Receipt) => boolean = () => true,
+    more: object = {},
   ): Promise<Receipt> {
     let seen: Answer<Receipt> | undefined;
     await until(PATIENCE_MS, `the receipt of ${eventId}`, async () => {
-      seen = await this.receipt(eventId);
+      seen = await this.receipt(eventId, more);
       return seen.status === 200 && condition(seen.body);
     }).catch((error: Error) => {
       throw new Error(`${error.message}: ${seen?.status} ${seen?.text}`);

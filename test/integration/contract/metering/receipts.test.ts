@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { until } from '../../../support/redis-server.js';
 import { WeirFixture } from '../../../support/weir-fixture.js';
 import { Caller, type Problem } from './caller.js';
 import { QUICK, windowToCome } from './quick.js';
@@ -69,5 +70,51 @@ describe('contract: GET /usage/events/{eventId}', () => {
     }
     const anonymous = await weir.http.get<Problem>('/usage/events/mine');
     expect([anonymous.status, anonymous.body.code]).to.deep.equal([422, 'invalid_request']);
+  });
+
+  it('says which tokens counted: those of the first', async () => {
+    for (const tokens of [7, 8, 9]) {
+      await caller.post(usage('tokens', { eventId: 'tokens', metadata: { tokens } }));
+    }
+    const receipt = await caller.receiptWhen('tokens', ({ duplicates }) => duplicates === 2);
+    expect(receipt).to.deep.include({ tokens: 7, counted: 1 });
+    expect((await caller.counted('tokens', 1)).day.tokens).to.equal(7);
+  });
+
+  it('asks which customer is meant where several use the id', async () => {
+    for (const customer of ['one', 'two']) {
+      await caller.post(usage(customer, { eventId: 'shared' }));
+      await caller.receiptWhen('shared', () => true, { customerId: customer });
+    }
+    const { status, body } = await caller.get<Problem & { customers: string[] }>('/usage/events/shared');
+    expect([status, body.code, body.customers]).to.deep.equal([409, 'ambiguous_event', ['one', 'two']]);
+  });
+});
+
+describe('contract: an id that comes back after DEDUPE_WINDOW_SECONDS', () => {
+  it('counts again, and the receipt says so', async () => {
+    const weir = await WeirFixture.start({
+      postgres: true,
+      settings: { ...QUICK, DEDUPE_WINDOW_SECONDS: '1' },
+    });
+    try {
+      const caller = new Caller(weir.http);
+      const event = usage('again', { eventId: 'again', timestamp: iso(windowToCome()) });
+      await caller.post(event);
+      const first = await caller.receiptWhen('again');
+      // The event's own time stays: every repetition is of the same window, and later ones are late.
+      await until(15_000, 'it counts again', async () => {
+        await caller.post(event);
+        return (await caller.current('again')).day.calls === 2;
+      });
+      const receipt = await caller.receiptWhen('again', ({ counted }) => counted === 2);
+      expect(receipt.counts).to.have.length(2);
+      expect(receipt.counts[0]).to.deep.equal({ windowStart: event.timestamp, windowRevision: 1 });
+      expect(receipt.counts[1]!.windowStart).to.equal(event.timestamp);
+      const { status, windowStart, windowRevision } = first;
+      expect(receipt).to.include({ status, windowStart, windowRevision });
+    } finally {
+      await weir.close();
+    }
   });
 });
