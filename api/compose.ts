@@ -5,6 +5,7 @@ import type { Config } from '../shared/config.js';
 import { type InstallationError, installationOf } from '../shared/installation.js';
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
+import { apiAddress, listenError } from '../shared/listen-error.js';
 import type { Logger } from '../shared/logging.js';
 import { keptMs } from '../shared/messages/admissions.js';
 import { createRegistry } from '../shared/metrics.js';
@@ -143,7 +144,10 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
     slowRequestMs: config.SLOW_REQUEST_MS,
     shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
   });
-  const listening = await server.listen(config.PORT, config.HOST);
+  const { HOST: host, PORT: port } = config;
+  const listening = await server.listen(port, host).catch(({ code = '' }: NodeJS.ErrnoException) => {
+    throw listenError(code, apiAddress(host, port));
+  });
   lifecycle.onClose('http server', () => server.close());
   return { url: listening };
 }

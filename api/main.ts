@@ -1,15 +1,16 @@
 import { isIP } from 'node:net';
 import { RULES } from '../rules/restrictions/registry.js';
-import { loadConfig } from '../shared/config.js';
 import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
 import { createLogger } from '../shared/logging.js';
+import { readConfig, warnOfMisspeltSettings } from '../shared/read-config.js';
 import { composeApi } from './compose.js';
 
-const config = loadConfig();
+const config = readConfig();
 const log = createLogger('api', config.LOG_LEVEL);
 const lifecycle = new Lifecycle(log);
 
 async function start(): Promise<void> {
+  warnOfMisspeltSettings(log);
   const { url } = await composeApi({
     ...{ config, lifecycle, log, rules: RULES },
     // Ends the process with exit code 1: whatever it answered would be wrong.

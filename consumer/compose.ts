@@ -73,7 +73,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
   });
   const subscriber = connect('worker-subscriber');
   const metrics = new ConsumerMetrics(createRegistry(), rules);
-  const ops = await startOpsServer(metrics.registry, config.OPS_PORT);
+  const ops = await startOpsServer(metrics.registry, config.OPS_HOST, config.OPS_PORT);
   lifecycle.onClose('ops server', ops.close);
   lifecycle.onClose('watchdog', startWatchdog(config.STALL_MS_MAX));
   const probe = new ProcessProbe(probeModule, config.STALL_MS_MAX);

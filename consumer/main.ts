@@ -1,18 +1,19 @@
 import { fileURLToPath } from 'node:url';
 import { RULES } from '../rules/restrictions/registry.js';
-import { loadConfig } from '../shared/config.js';
 import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
 import { createLogger } from '../shared/logging.js';
+import { readConfig, warnOfMisspeltSettings } from '../shared/read-config.js';
 import { composeConsumer } from './compose.js';
 
 /** One worker process: joins the fleet, owns its share of the partitions, leaves cleanly. */
-const config = loadConfig();
+const config = readConfig();
 const log = createLogger('worker', config.LOG_LEVEL);
 const lifecycle = new Lifecycle(log);
 
 runUntilStopped(
   lifecycle,
   async () => {
+    warnOfMisspeltSettings(log);
     const { worker, workerId, opsUrl } = await composeConsumer({
       config,
       lifecycle,

@@ -1,12 +1,14 @@
 import { createServer, type Server } from 'node:http';
 import type { Registry } from 'prom-client';
+import { listenError, opsAddress } from '../shared/listen-error.js';
 
 /**
- * A worker's own `/health` and `/metrics`, on loopback. Nothing else: workers take no requests.
- * Resolves with the URL once it listens.
+ * A worker's own `/health` and `/metrics`. Nothing else: workers take no requests. Resolves with the URL once it listens.
+ * @throws SetupError when it cannot
  */
 export async function startOpsServer(
   registry: Registry,
+  host: string,
   port: number,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   const server = createServer((request, response) => {
@@ -21,16 +23,18 @@ export async function startOpsServer(
       response.writeHead(404).end();
     }
   });
-  await listen(server, port);
+  await listen(server, host, port);
   const address = server.address();
   const actual = typeof address === 'object' && address !== null ? address.port : port;
-  return { url: `http://127.0.0.1:${actual}`, close: () => close(server) };
+  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${actual}`, close: () => close(server) };
 }
 
-function listen(server: Server, port: number): Promise<void> {
+function listen(server: Server, host: string, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.once('error', ({ code = '' }: NodeJS.ErrnoException) => {
+      reject(listenError(code, opsAddress(host, port)));
+    });
+    server.listen(port, host, resolve);
   });
 }
 

@@ -1,5 +1,5 @@
 import { RULES } from '../rules/restrictions/registry.js';
-import { loadConfig } from '../shared/config.js';
+import { loadConfig } from '../shared/load-config.js';
 import { createLogger } from '../shared/logging.js';
 import { serveProbe } from './engine/probe.js';
 import { createProcessors } from './topics/processors.js';

@@ -1,8 +1,18 @@
-import { resolve } from 'node:path';
 import { z } from 'zod';
 import { EVALUATE_DEDUPE_MS_MAX } from './messages/admissions.js';
+import { databaseUrlDefect } from './postgres/database-url.js';
+import { redisUrlDefect } from './redis/redis-url.js';
 
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
+const number = () =>
+  z.coerce.number({ error: ({ code }) => (code === 'invalid_type' ? 'must be a number' : undefined) });
+const integer = (min: number, max: number) => number().int('must be a whole number').min(min).max(max);
+
+/** The URL of a store. `defectOf` says what is wrong with one that has a host and one of the schemes. */
+const storeUrl = (protocol: RegExp, schemes: string, defectOf: (url: string) => string | undefined) =>
+  z.url({ protocol, error: `must be a URL that begins with ${schemes}` }).superRefine((url, context) => {
+    const defect = URL.canParse(url) ? defectOf(url) : undefined;
+    if (defect !== undefined) context.addIssue(defect);
+  });
 
 /**
  * Every setting of every process: the name is the environment variable. `describe` gives meaning and unit;
@@ -17,10 +27,13 @@ export const configSchema = z.object({
   OPS_PORT: integer(0, 65535)
     .default(0)
     .describe(
-      "TCP port of a worker's own /metrics and /health on 127.0.0.1; 0 picks a free one and logs it. `npm start` gives its second worker the next port, and so on.",
+      "TCP port of a worker's own /metrics and /health; 0 picks a free one and logs it. `npm start` gives its second worker the next port, and so on.",
     ),
-  REDIS_URL: z
-    .url({ protocol: /^rediss?$/ })
+  OPS_HOST: z
+    .string()
+    .default('127.0.0.1')
+    .describe("Address of a worker's own /metrics and /health. They name no tenant, and change nothing."),
+  REDIS_URL: storeUrl(/^rediss?$/, 'redis:// or rediss://', redisUrlDefect)
     .optional()
     .describe('Redis to use. Unset: `npm start` runs a private one.'),
   REDIS_HOST: z
@@ -29,8 +42,7 @@ export const configSchema = z.object({
     .optional()
     .describe('Host of Redis, where REDIS_URL is not set.'),
   REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
-  DATABASE_URL: z
-    .url({ protocol: /^postgres(ql)?$/ })
+  DATABASE_URL: storeUrl(/^postgres(ql)?$/, 'postgres:// or postgresql://', databaseUrlDefect)
     .optional()
     .describe(
       'Postgres to use, as a role that may create tables and roles. Unset: `npm start` runs a private one; `npm run consumer` keeps usage in Redis up to ARCHIVE_BACKLOG_BYTES_MAX, and no ledger of budgets.',
@@ -101,8 +113,7 @@ export const configSchema = z.object({
     .default(5000)
     .describe('A worker whose event loop stands still for this many ms ends itself, in ms.'),
   TRIPWIRE_WINDOW_SECONDS: integer(1, 86_400).default(300).describe('Tripwire: window, in seconds.'),
-  TRIPWIRE_MAX_SHARE: z.coerce
-    .number()
+  TRIPWIRE_MAX_SHARE: number()
     .gt(0)
     .max(1)
     .default(0.05)
@@ -130,8 +141,7 @@ export const configSchema = z.object({
     .describe(
       'Metering: distinct endpoints, and distinct models, per window; what exceeds them counts under `__other__`.',
     ),
-  WINDOW_HOT_HOURS: z.coerce
-    .number()
+  WINDOW_HOT_HOURS: number()
     .gt(0)
     .max(24 * 366)
     .default(24)
@@ -218,61 +228,9 @@ export const configSchema = z.object({
     .describe('Least severe log level that is written.'),
 });
 
-type Settings = z.infer<typeof configSchema>;
+export type Settings = z.infer<typeof configSchema>;
 
 export interface Config extends Readonly<Settings> {
   /** Where Redis is: REDIS_URL, or made of REDIS_HOST and REDIS_PORT; undefined when neither is set. */
   readonly redisUrl: string | undefined;
-}
-
-/** All defects of the environment at once, one per line. */
-export class ConfigError extends Error {
-  constructor(defects: readonly string[]) {
-    super(`configuration:\n${defects.map((defect) => `  ${defect}`).join('\n')}`);
-    this.name = 'ConfigError';
-  }
-}
-
-/**
- * Reads the environment; the only place that does. An empty variable counts as unset.
- * @throws ConfigError naming every wrong variable.
- */
-export function loadConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const given = Object.fromEntries(
-    Object.keys(configSchema.shape).flatMap((name) => {
-      const value = environment[name];
-      return value === undefined || value === '' ? [] : [[name, value]];
-    }),
-  );
-  const parsed = configSchema.safeParse(given);
-  const defects = [...heartbeatDefects(given), ...replyDefects(given)];
-  if (!parsed.success) {
-    // The value is not repeated: REDIS_URL may hold a password.
-    defects.unshift(...parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`));
-  }
-  if (!parsed.success || defects.length > 0) throw new ConfigError(defects);
-  const settings = parsed.data;
-  return { ...settings, WEIR_DATA_DIR: resolve(settings.WEIR_DATA_DIR), redisUrl: redisUrlOf(settings) };
-}
-
-/** Looks at its two settings alone, so that it is reported together with defects of others. */
-function heartbeatDefects(given: Readonly<Record<string, unknown>>): string[] {
-  const { HEARTBEAT_MS, LEASE_TTL_MS } = configSchema.shape;
-  const heartbeat = HEARTBEAT_MS.safeParse(given['HEARTBEAT_MS']);
-  const lease = LEASE_TTL_MS.safeParse(given['LEASE_TTL_MS']);
-  if (!heartbeat.success || !lease.success || heartbeat.data * 3 <= lease.data) return [];
-  return ['HEARTBEAT_MS: must be at most a third of LEASE_TTL_MS'];
-}
-
-function replyDefects(given: Readonly<Record<string, unknown>>): string[] {
-  const { REPLY_TTL_SECONDS, REPLY_DEADLINE_MS } = configSchema.shape;
-  const ttl = REPLY_TTL_SECONDS.safeParse(given['REPLY_TTL_SECONDS']);
-  const deadline = REPLY_DEADLINE_MS.safeParse(given['REPLY_DEADLINE_MS']);
-  if (!ttl.success || !deadline.success || ttl.data * 1000 > deadline.data) return [];
-  return ['REPLY_TTL_SECONDS: must be longer than REPLY_DEADLINE_MS'];
-}
-
-function redisUrlOf({ REDIS_URL, REDIS_HOST, REDIS_PORT }: Settings): string | undefined {
-  if (REDIS_URL !== undefined || REDIS_HOST === undefined) return REDIS_URL;
-  return `redis://${REDIS_HOST.includes(':') ? `[${REDIS_HOST}]` : REDIS_HOST}:${REDIS_PORT}`;
 }

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Config } from './config.js';
 import type { Keys } from './keys.js';
+import { SetupError } from './setup-error.js';
 
 /** What an installation was created with, and cannot be changed: the data lies where these say. */
 export interface Installation {
@@ -18,7 +19,7 @@ const SETTINGS = {
 } as const;
 
 /** This process was configured with another setting than the data was written with. */
-export class InstallationError extends Error {
+export class InstallationError extends SetupError {
   constructor(
     readonly setting: keyof Installation,
     readonly recorded: string,
@@ -29,7 +30,6 @@ export class InstallationError extends Error {
       `${variable} is ${configured}, but the data in Redis was written with ${recorded}: ${harm}. ` +
         `Set ${variable}=${recorded}, or use another WEIR_NAMESPACE or an empty Redis.`,
     );
-    this.name = 'InstallationError';
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from './logging.js';
+import { SetupError } from './setup-error.js';
 
 type Release = () => Promise<void> | void;
 
@@ -53,7 +54,7 @@ export function runUntilStopped(
   const stop = (reason: string, exitCode: number): void => {
     if (stopping) return;
     stopping = true;
-    log.info({ reason }, 'stopping');
+    if (exitCode === 0) log.info({ reason }, 'stopping');
     setTimeout(() => {
       log.error({ shutdownTimeoutMs }, 'shutdown took too long');
       process.exit(1);
@@ -68,14 +69,16 @@ export function runUntilStopped(
     if (process.connected) process.on('disconnect', orphaned);
     else orphaned();
   }
-  const fail = (error: unknown): void => {
-    log.fatal({ err: error }, 'unexpected error');
-    stop('unexpected error', 1);
+  const fail = (what: string, error: unknown): void => {
+    if (!(error instanceof SetupError)) log.fatal({ err: error }, what);
+    // Several connections find the same.
+    else if (!stopping) log.fatal(error.message);
+    stop(what, 1);
   };
-  process.on('uncaughtException', fail);
-  process.on('unhandledRejection', fail);
+  process.on('uncaughtException', (error) => fail('unexpected error', error));
+  process.on('unhandledRejection', (error) => fail('unexpected error', error));
   start().catch((error: unknown) => {
-    log.fatal({ err: error }, 'start failed');
-    stop('start failed', 1);
+    // What a stop interrupts fails because of the stop.
+    if (!stopping) fail('start failed', error);
   });
 }

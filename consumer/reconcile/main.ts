@@ -1,11 +1,12 @@
 import { parseArgs } from 'node:util';
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
-import { type Config, loadConfig } from '../../shared/config.js';
+import type { Config } from '../../shared/config.js';
 import { recordedPartitions } from '../../shared/installation.js';
 import { Keys } from '../../shared/keys.js';
 import { readStores } from '../../shared/launcher/stores-file.js';
 import { Lifecycle } from '../../shared/lifecycle.js';
+import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectPostgres } from '../../shared/postgres/connect.js';
 import { sinkUrl } from '../../shared/postgres/database-url.js';
@@ -40,10 +41,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => stop.abort(new Error(signal)));
 }
 
-run().then(finish, (error: unknown) => {
-  process.stderr.write(`not compared: ${error instanceof Error ? error.message : String(error)}\n`);
-  return finish(2);
-});
+run().then(finish, notCompared);
 
 async function run(): Promise<number> {
   const { sinceMs, json } = readArguments();
@@ -55,6 +53,11 @@ async function run(): Promise<number> {
     : `${asText(usage.result, usage.seconds)}\n${budgetsAsText(budgets.result, budgets.seconds)}`;
   process.stdout.write(`${text}\n`);
   return usage.result.drifted + budgets.result.drifted === 0 ? 0 : 1;
+}
+
+function notCompared(error: unknown): Promise<never> {
+  process.stderr.write(`not compared: ${error instanceof Error ? error.message : String(error)}\n`);
+  return finish(2);
 }
 
 async function timed<T>(work: () => Promise<T>): Promise<{ readonly result: T; readonly seconds: number }> {
@@ -92,6 +95,7 @@ async function connect(): Promise<Stores> {
     log,
     lifecycle,
     commandTimeoutMs: COMMAND_MS_MAX,
+    onRefused: notCompared,
   });
   const pool = connectPostgres({ url: sinkUrl(databaseUrl), name: 'reconcile', log, lifecycle, poolMax: 1 });
   await whenReady(redis, READY_MS);

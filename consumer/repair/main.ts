@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
-import { loadConfig } from '../../shared/config.js';
 import { recordedPartitions } from '../../shared/installation.js';
 import { Keys } from '../../shared/keys.js';
 import { readStores } from '../../shared/launcher/stores-file.js';
 import { Lifecycle } from '../../shared/lifecycle.js';
+import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
 import { allPartitions, type Partition, partitionName } from '../../shared/topics.js';
@@ -20,10 +20,7 @@ const COMMAND_MS_MAX = 10_000;
 
 const lifecycle = new Lifecycle(createLogger('repair', 'silent'));
 
-run().then(finish, (error: unknown) => {
-  process.stderr.write(`not repaired: ${error instanceof Error ? error.message : String(error)}\n`);
-  return finish(2);
-});
+run().then(finish, notRepaired);
 
 async function run(): Promise<number> {
   const { foldAgain, names } = readArguments();
@@ -31,7 +28,10 @@ async function run(): Promise<number> {
   const url = config.redisUrl ?? (await readStores(config.WEIR_DATA_DIR))?.redisUrl;
   if (url === undefined) throw new Error('set REDIS_URL, or run `npm start` on the same WEIR_DATA_DIR');
   const log = createLogger('repair', 'silent');
-  const redis = connectRedis({ url, name: 'repair', log, lifecycle, commandTimeoutMs: COMMAND_MS_MAX });
+  const redis = connectRedis({
+    ...{ url, name: 'repair', log, lifecycle, commandTimeoutMs: COMMAND_MS_MAX },
+    onRefused: notRepaired,
+  });
   await whenReady(redis, READY_MS);
   const keys = new Keys(config.WEIR_NAMESPACE);
   const partitions = allPartitions((await recordedPartitions(redis, keys)) ?? config.PARTITIONS);
@@ -41,6 +41,11 @@ async function run(): Promise<number> {
     if (!(await repairPartition({ redis, keys, partition, foldAgain, say }))) dirty += 1;
   }
   return dirty === 0 ? 0 : 1;
+}
+
+function notRepaired(error: unknown): Promise<never> {
+  process.stderr.write(`not repaired: ${error instanceof Error ? error.message : String(error)}\n`);
+  return finish(2);
 }
 
 function named(name: string, partitions: readonly Partition[]): Partition {

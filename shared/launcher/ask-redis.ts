@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import { isReplyToSelect } from '../redis/connect.js';
 
 const askMsMax = 1000;
 
@@ -27,6 +28,8 @@ export async function askRedis(url: string): Promise<RedisAnswer> {
   });
   try {
     await redis.connect();
+    // An index that it lacks is reported so, and by nothing else: the driver goes on, in database 0.
+    if (connectionError !== undefined) throw connectionError;
     await redis.ping();
     // An ACL may forbid INFO; then nothing is known, and nothing is wrong.
     const info = await redis.info('server').catch(() => '');
@@ -43,7 +46,9 @@ export async function askRedis(url: string): Promise<RedisAnswer> {
   }
 }
 
-function failure({ message }: Error): RedisAnswer {
+function failure(error: Error): RedisAnswer {
+  const { message } = error;
+  if (isReplyToSelect(error)) return { kind: 'refused', error: message };
   if (message.startsWith('LOADING')) return { kind: 'loading' };
   if (/^(NOAUTH|WRONGPASS|NOPERM|DENIED)/.test(message)) return { kind: 'refused', error: message };
   return { kind: 'away', error: message };

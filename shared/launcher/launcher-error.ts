@@ -1,7 +1,4 @@
-/** Something the person who typed `npm start` can put right: shown as its message alone, without a stack. */
-export class LauncherError extends Error {
-  constructor(message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'LauncherError';
-  }
-}
+import { SetupError } from '../setup-error.js';
+
+/** Something the person who typed `npm start` can put right. */
+export class LauncherError extends SetupError {}

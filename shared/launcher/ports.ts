@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { LauncherError } from './launcher-error.js';
+import { type ListenAddress, listenError } from '../listen-error.js';
 
 /** The error code that binding the address gives; undefined when it is free. Port 0 is always free. */
 export async function bindError(host: string, port: number): Promise<string | undefined> {
@@ -25,26 +25,18 @@ export async function freePort(host: string): Promise<number> {
 }
 
 /**
- * Checks that the API will be able to bind its address, before anything is started for it.
- * @throws LauncherError when it is taken and stays so for `waitMs`, or cannot be bound at all.
+ * Checks that a server will be able to bind its address, before anything is started for it.
+ * @throws SetupError when it is taken and stays so for `waitMs`, or cannot be bound at all.
  */
 export async function whenPortFree(
-  host: string,
-  port: number,
+  address: ListenAddress,
   { waitMs, signal }: { readonly waitMs: number; readonly signal: AbortSignal },
 ): Promise<void> {
   const deadline = performance.now() + waitMs;
   for (;;) {
-    const code = await bindError(host, port);
+    const code = await bindError(address.host, address.port);
     if (code === undefined) return;
-    if (code !== 'EADDRINUSE') {
-      throw new LauncherError(`the API cannot listen on ${host}:${port} (${code}): set HOST or PORT`);
-    }
-    if (performance.now() >= deadline) {
-      throw new LauncherError(
-        `port ${port} on ${host} is in use by another program: end it, or set PORT (PORT=0 takes a free one)`,
-      );
-    }
+    if (code !== 'EADDRINUSE' || performance.now() >= deadline) throw listenError(code, address);
     await delay(100, undefined, { signal });
   }
 }

@@ -1,8 +1,11 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Config, ConfigError, loadConfig } from '../config.js';
+import type { Config } from '../config.js';
 import { Lifecycle } from '../lifecycle.js';
+import { apiAddress, type ListenAddress, opsAddress } from '../listen-error.js';
 import { createLogger } from '../logging.js';
+import { readConfig } from '../read-config.js';
+import { misspeltSettings } from '../setting-names.js';
 import { startApi } from './api-process.js';
 import { lockDataDir } from './data-dir-lock.js';
 import { whenPortFree } from './ports.js';
@@ -43,7 +46,8 @@ interface Launch {
  * failure, 130 when a second Ctrl-C cut the stop short.
  */
 export async function runLauncher(entries: Entries): Promise<never> {
-  const config = readConfig();
+  const config = readConfig(sayError);
+  for (const line of misspeltSettings()) say('warning', line);
   const groups = new ProcessGroups();
   const stop = new StopRequest(say);
   stop.listen(() => groups.killAll());
@@ -62,16 +66,6 @@ export async function runLauncher(entries: Entries): Promise<never> {
   process.exit(exitCode);
 }
 
-function readConfig(): Config {
-  try {
-    return loadConfig();
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    sayError(error.message);
-    process.exit(1);
-  }
-}
-
 async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch): Promise<void> {
   const { signal } = stop;
   const environment: Record<string, string> = { WEIR_DATA_DIR: config.WEIR_DATA_DIR };
@@ -82,7 +76,7 @@ async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch
     lifecycle.onClose('data folder', () => lock.release());
     if (lock.leftBehind) waitMs = leftoverMsMax;
   }
-  await whenPortFree(config.HOST, config.PORT, { waitMs, signal });
+  for (const address of listenAddresses(config)) await whenPortFree(address, { waitMs, signal });
   const redis = redisStore({ config, root, groups, say });
   const postgres = postgresStore({ config, groups, say });
   const [redisUrl, databaseUrl] = await startStores([redis, postgres], { lifecycle, signal, say });
@@ -100,6 +94,14 @@ async function bringUp({ config, entries, lifecycle, groups, stop, say }: Launch
   const api = startApi(processes, entries.api);
   lifecycle.onClose('api', () => api.stop());
   await reportReadiness(await api.listening, { say, signal });
+}
+
+/** Of the API and of each worker. */
+function listenAddresses({ HOST, PORT, OPS_HOST, OPS_PORT, WORKERS }: Config): readonly ListenAddress[] {
+  const workers = Array.from({ length: OPS_PORT === 0 ? 0 : WORKERS }, (_, index) =>
+    opsAddress(OPS_HOST, OPS_PORT + index),
+  );
+  return [apiAddress(HOST, PORT), ...workers];
 }
 
 /** Starts both side by side; resolves with their URLs. One that fails stops the other's start. */

@@ -1,4 +1,4 @@
-import { LauncherError } from './launcher-error.js';
+import { SetupError } from '../setup-error.js';
 import type { Say } from './say.js';
 
 interface Stop {
@@ -38,7 +38,7 @@ export class StopRequest {
 
   /** A stop because of an error, with exit code 1. */
   fail(error: unknown): void {
-    const reason = error instanceof LauncherError ? error.message : describe(error);
+    const reason = error instanceof SetupError ? error.message : describe(error);
     this.request(reason, 1);
   }
 

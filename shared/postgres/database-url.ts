@@ -1,10 +1,10 @@
 import { createHmac } from 'node:crypto';
+import { SetupError } from '../setup-error.js';
 
 /** DATABASE_URL cannot be used; says what to change and repeats no password. */
-export class DatabaseUrlError extends Error {
-  constructor(detail: string) {
+export class DatabaseUrlError extends SetupError {
+  constructor(readonly detail: string) {
     super(`DATABASE_URL: ${detail}`);
-    this.name = 'DatabaseUrlError';
   }
 }
 
@@ -17,6 +17,17 @@ interface Owner {
   readonly database: string;
   readonly password: string;
   readonly url: URL;
+}
+
+/** What is wrong with DATABASE_URL, without its password; undefined when nothing is. */
+export function databaseUrlDefect(ownerUrl: string): string | undefined {
+  try {
+    sinkUrl(ownerUrl);
+    return undefined;
+  } catch (error) {
+    if (error instanceof DatabaseUrlError) return error.detail;
+    throw error;
+  }
 }
 
 /**
@@ -88,6 +99,17 @@ function parse(ownerUrl: string): Owner {
   if (url.password === '') {
     throw new DatabaseUrlError("needs a password: the passwords of weir's own roles are derived from it");
   }
-  const database = decodeURIComponent(url.pathname.slice(1)) || decodeURIComponent(url.username);
-  return { database, password: decodeURIComponent(url.password), url };
+  const [user, password, database] = [url.username, url.password, url.pathname.slice(1)].map(decoded);
+  return { database: database || user!, password: password!, url };
+}
+
+/** @throws DatabaseUrlError */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new DatabaseUrlError(
+      'its user, password or database has a % that begins no code: write %25 for it',
+    );
+  }
 }

@@ -1,5 +1,5 @@
-import { loadConfig } from '../config.js';
 import { readStores } from '../launcher/stores-file.js';
+import { loadConfig } from '../load-config.js';
 import { createLogger } from '../logging.js';
 import { seed } from './seed.js';
 

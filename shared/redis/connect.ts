@@ -1,6 +1,7 @@
 import { Redis } from 'ioredis';
 import type { Lifecycle } from '../lifecycle.js';
-import type { Logger } from '../logging.js';
+import { type Logger, withoutPassword } from '../logging.js';
+import { SetupError } from '../setup-error.js';
 import { CorkedRedis } from './corked-redis.js';
 import { Script } from './script.js';
 
@@ -14,6 +15,8 @@ export interface ConnectOptions {
   readonly commandTimeoutMs?: number;
   /** Send what is asked for in one turn of the event loop as one write. */
   readonly autoPipelining?: boolean;
+  /** Called when Redis does not have the database of the URL; absent: the error is thrown, and ends the process. */
+  readonly onRefused?: (error: SetupError) => void;
 }
 
 /**
@@ -21,7 +24,7 @@ export interface ConnectOptions {
  * the driver, and times out. Reconnects for ever, with a delay of 50 ms to 1 s.
  */
 export function connectRedis(options: ConnectOptions): Redis {
-  const { url, name, log, lifecycle } = options;
+  const { url, name, log, lifecycle, onRefused = raise } = options;
   const redis = new (options.autoPipelining === true ? CorkedRedis : Redis)(url, {
     connectionName: `weir-${name}`,
     // RESP2 on purpose: Redis 7.0's RESP3 brings nothing here and ioredis parses RESP2 faster.
@@ -45,7 +48,18 @@ export function connectRedis(options: ConnectOptions): Redis {
   });
   Script.defineAll(redis);
   let down = false;
+  let refused = false;
   redis.on('error', (error) => {
+    if (refused) return;
+    if (isReplyToSelect(error)) {
+      refused = /^(ERR|NOPERM)/.test(error.message);
+      // The driver would go on, in database 0.
+      redis.disconnect(!refused);
+      if (refused) {
+        setImmediate(onRefused, new SetupError(`REDIS_URL: ${withoutPassword(url)}: ${error.message}`));
+        return;
+      }
+    }
     if (!down) log.warn({ connection: name, error: error.message }, 'redis connection lost');
     down = true;
   });
@@ -55,6 +69,14 @@ export function connectRedis(options: ConnectOptions): Redis {
   });
   lifecycle?.onClose(`redis ${name}`, () => redis.disconnect());
   return redis;
+}
+
+export function isReplyToSelect(error: Error & { readonly command?: { readonly name?: string } }): boolean {
+  return error.command?.name === 'select';
+}
+
+function raise(error: Error): never {
+  throw error;
 }
 
 /** Waits until the connection is ready. @throws after `deadlineMs`. */

@@ -1,6 +1,6 @@
 import { serveProbe } from '../../consumer/engine/probe.js';
 import { createProcessors } from '../../consumer/topics/processors.js';
-import { loadConfig } from '../../shared/config.js';
+import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { DANGEROUS_RULES } from './dangerous-rule.js';
 

@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import { composeConsumer } from '../../consumer/compose.js';
 import { commitScript } from '../../consumer/engine/commit.js';
-import { loadConfig } from '../../shared/config.js';
 import { Lifecycle, runUntilStopped } from '../../shared/lifecycle.js';
+import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { cutGuard, type Guard } from './cut-guard.js';
 import { DANGEROUS_RULES } from './dangerous-rule.js';

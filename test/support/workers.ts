@@ -4,8 +4,9 @@ import type { Archive } from '../../consumer/engine/archive.js';
 import type { Sink } from '../../consumer/engine/outbox-drain.js';
 import { RULES } from '../../rules/restrictions/registry.js';
 import type { Rule } from '../../rules/restrictions/rule.js';
-import { type Config, loadConfig } from '../../shared/config.js';
+import type { Config } from '../../shared/config.js';
 import { Lifecycle } from '../../shared/lifecycle.js';
+import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 
 /** Timing of workers in tests: a lease runs out in 600 ms instead of 3 s. */

@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { expect } from 'chai';
-import { ConfigError, loadConfig } from '../../shared/config.js';
+import { ConfigError, loadConfig } from '../../shared/load-config.js';
 
 /** The message of the ConfigError that an environment gives. */
 function defectsOf(environment: Readonly<Record<string, string>>): readonly string[] {
@@ -8,9 +8,9 @@ function defectsOf(environment: Readonly<Record<string, string>>): readonly stri
     loadConfig(environment);
   } catch (error) {
     expect(error).to.be.instanceOf(ConfigError);
-    const [title, ...defects] = (error as ConfigError).message.split('\n');
-    expect(title).to.equal('configuration:');
-    return defects.map((defect) => defect.trim());
+    expect((error as ConfigError).message).to.match(/^configuration:(\n| (?!.*\n))/);
+    const [, ...defects] = (error as ConfigError).message.split(/\n {2}|^configuration: /);
+    return defects;
   }
   throw new Error('no ConfigError');
 }
@@ -86,15 +86,70 @@ describe('the configuration', () => {
     expect(loadConfig({ ...settings, REPLY_DEADLINE_MS: '1999' }).REPLY_TTL_SECONDS).to.equal(2);
   });
 
-  it('repeats no value in a defect: it may be a secret', () => {
+  it('shows the value that is wrong, and how it has to be', () => {
+    expect(defectsOf({ PORT: 'eighty' })).to.deep.equal(['PORT: must be a number (it is "eighty")']);
+    expect(defectsOf({ WORKERS: '1.5' })).to.deep.equal(['WORKERS: must be a whole number (it is "1.5")']);
+    expect(defectsOf({ PORT: '65536' })).to.deep.equal([
+      'PORT: Too big: expected number to be <=65535 (it is "65536")',
+    ]);
+    expect(defectsOf({ TRIPWIRE_MAX_SHARE: 'half' })).to.deep.equal([
+      'TRIPWIRE_MAX_SHARE: must be a number (it is "half")',
+    ]);
+    expect(defectsOf({ FAIL_MODE: 'shut' })).to.deep.equal([
+      'FAIL_MODE: Invalid option: expected one of "open"|"closed" (it is "shut")',
+    ]);
+    expect(defectsOf({ WEIR_NAMESPACE: 'a b'.padEnd(100) })[0]).to.match(/\(it is "a b {37}"\)$/);
+  });
+
+  it('repeats no value that may hold a password', () => {
     const defects = defectsOf({
       REDIS_URL: 'https://user:hunter2@store',
-      WEIR_NAMESPACE: 'hunter2 hunter2',
-      PORT: 'hunter2',
-      LOG_LEVEL: 'hunter2',
+      DATABASE_URL: 'mysql://user:hunter2@store/weir',
       REDIS_HOST: 'user:hunter2@store',
     });
-    expect(defects).to.have.length(5);
-    expect(defects.join()).to.not.include('hunter2');
+    expect(defects).to.deep.equal([
+      'REDIS_URL: must be a URL that begins with redis:// or rediss://',
+      'REDIS_HOST: must be a host name or an address',
+      'DATABASE_URL: must be a URL that begins with postgres:// or postgresql://',
+    ]);
+  });
+
+  for (const path of ['/-1', '/abc', '/1.5', '/1/2', '/%31', '/ 1', '/9999999999']) {
+    it(`refuses an index of Redis that is no whole number: ${path}`, () => {
+      const [defect, ...more] = defectsOf({ REDIS_URL: `redis://:hunter2@store:6379${path}` });
+      expect(more).to.deep.equal([]);
+      expect(defect)
+        .to.match(/^REDIS_URL: the index of the database must be a whole number from 0, and .+ is not$/)
+        .and.not.include('hunter2');
+      if (/^[\w/.-]+$/.test(path) && path !== '/1/2') expect(defect).to.include(`"${path.slice(1)}"`);
+    });
+  }
+
+  it('refuses what the driver of Redis would take for another database, user or password', () => {
+    expect(defectsOf({ REDIS_URL: 'redis://store/3?db=4' })).to.deep.equal([
+      'REDIS_URL: the index of the database stands behind the host (/3), not in ?db=',
+    ]);
+    expect(defectsOf({ REDIS_URL: 'redis://:hunter2%@store' })).to.deep.equal([
+      'REDIS_URL: its user or password has a % that begins no code: write %25 for it',
+    ]);
+    // A password with a slash that nobody has escaped.
+    expect(defectsOf({ REDIS_URL: 'redis://user/hunter2@store:6379' })).to.deep.equal([
+      'REDIS_URL: the index of the database must be a whole number from 0, and what follows the host is not',
+    ]);
+    for (const url of ['redis://store', 'redis://store/', 'redis://store/0', 'rediss://u:p%25@store:1/15']) {
+      expect(loadConfig({ REDIS_URL: url }).redisUrl).to.equal(url);
+    }
+  });
+
+  it('refuses a DATABASE_URL of which no roles can be made, before anything connects', () => {
+    expect(defectsOf({ DATABASE_URL: 'postgres://weir@store/weir' })[0]).to.match(
+      /^DATABASE_URL: needs a password/,
+    );
+    expect(defectsOf({ DATABASE_URL: 'postgres://weir:hunter2%@store/weir' })).to.deep.equal([
+      'DATABASE_URL: its user, password or database has a % that begins no code: write %25 for it',
+    ]);
+    expect(defectsOf({ DATABASE_URL: 'postgres://weir:hunter2@store/weir?dbname=x' })).to.deep.equal([
+      'DATABASE_URL: write dbname before the host or as the path, not as a parameter',
+    ]);
   });
 });

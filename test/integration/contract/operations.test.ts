@@ -112,6 +112,21 @@ describe('contract: operations', () => {
     expect(names.some((name) => name.startsWith('weir_'))).to.equal(true);
   });
 
+  it('a worker can be scraped from outside of loopback where OPS_HOST says so', async () => {
+    weir = await WeirFixture.start({ workers: 0 });
+    // Another address of this machine stands for the outside: by default nothing answers there.
+    const ofDefault = await weir.worker();
+    const elsewhere = new URL(ofDefault.opsUrl);
+    elsewhere.hostname = '127.0.0.2';
+    const refused = await fetch(elsewhere).catch(
+      (error: Error & { cause?: { code?: string } }) => error.cause,
+    );
+    expect(refused).to.have.property('code', 'ECONNREFUSED');
+    const { opsUrl } = await weir.worker({ OPS_HOST: '127.0.0.2' });
+    expect(opsUrl).to.match(/^http:\/\/127\.0\.0\.2:\d+$/);
+    expect((await fetch(`${opsUrl}/metrics`)).status).to.equal(200);
+  });
+
   it('two installations share a Redis and know nothing of each other', async () => {
     weir = await WeirFixture.start();
     const other = await WeirFixture.start();

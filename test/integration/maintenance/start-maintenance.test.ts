@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { Registry } from 'prom-client';
 import { startMaintenance } from '../../../consumer/maintenance/start-maintenance.js';
-import { loadConfig } from '../../../shared/config.js';
 import { Lifecycle } from '../../../shared/lifecycle.js';
+import { loadConfig } from '../../../shared/load-config.js';
 import { DistributedLock } from '../../../shared/lock/distributed-lock.js';
 import { createLogger } from '../../../shared/logging.js';
 import { ReconciliationMetrics } from '../../../shared/reconciliation/reconciliation-metrics.js';

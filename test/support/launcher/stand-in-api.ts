@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Redis } from 'ioredis';
-import { loadConfig } from '../../../shared/config.js';
+import { loadConfig } from '../../../shared/load-config.js';
 
 /**
  * Ready when Redis answers. Any other path answers with the length of a list, to which a POST appends first. Ends

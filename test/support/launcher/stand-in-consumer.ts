@@ -1,5 +1,5 @@
 import { Redis } from 'ioredis';
-import { loadConfig } from '../../../shared/config.js';
+import { loadConfig } from '../../../shared/load-config.js';
 
 /**
  * Keeps a connection to Redis, and ends with SIGTERM (saying whether Redis is still there) or with its launcher.

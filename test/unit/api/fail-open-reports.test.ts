@@ -5,9 +5,9 @@ import { FailOpenReports } from '../../../api/admissions/fail-open-reports.js';
 import { Slots } from '../../../api/slots.js';
 import { StoreGate } from '../../../api/store-gate.js';
 import { Appender } from '../../../shared/append/appender.js';
-import { loadConfig } from '../../../shared/config.js';
 import { installationOf } from '../../../shared/installation.js';
 import { Keys } from '../../../shared/keys.js';
+import { loadConfig } from '../../../shared/load-config.js';
 
 const log = pino({ level: 'silent' });
 const keys = new Keys('reports');
