@@ -11,7 +11,7 @@ import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
  * | `ns:{events.3}:stream`             | stream | the record batches: fields `v`, `n` (messages), `m` (JSON array) |
  * | `ns:{events.3}:appended`           | string | messages ever appended; less `head.folded` it is the backlog |
  * | `ns:{usage.3}:bytes`               | string | bytes of messages ever appended (topics with an archive); less `sinks.archive.bytes` they wait for it |
- * | `ns:{events.3}:head`               | hash   | `position`, `inside`, `seq`, `at`, `folded`, `dirty`, `takeovers`, `cautious`, `ids`, `rest`, `error` |
+ * | `ns:{events.3}:head`               | hash   | `position`, `inside`, `seq`, `at`, `folded`, `dirty`, `takeovers`, `cautious`, `ids`, `rest`, `error`, `waits` |
  * | `ns:{events.3}:lease`              | string | `<worker>:<fencing token>:<nonce>` of the owner, with a TTL |
  * | `ns:{events.3}:fence`              | string | the last fencing token given out |
  * | `ns:{events.3}:doc:<name>`         | string | one document of decision state, JSON, written whole |

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import { Script } from '../../shared/redis/script.js';
+import type { WaitsFor } from '../../shared/waits-for.js';
 
 const script = new Script(import.meta.url, 'housekeep.lua');
 
@@ -16,6 +17,8 @@ export interface PartitionSight {
   /** About how much memory they take. */
   readonly outboxBytes: number;
   readonly deadLetters: number;
+  /** What was counted as waiting although nothing waited, and is not any more: messages for the fold, bytes for the archive. */
+  readonly stray: { readonly messages: number; readonly bytes: number };
 }
 
 /** Whom trimming waits for. */
@@ -24,20 +27,22 @@ export interface SinkPosition {
   readonly readsStream: boolean;
 }
 
-/** Trims the stream up to the head's position and looks at the partition; undefined when the lease is not ours. */
+/** Trims the stream up to the head's position, notes why the partition waits, and looks at it; undefined when the lease is not ours. */
 export async function housekeep(
   redis: Redis,
   keys: PartitionKeys,
   lease: string,
   sinks: readonly SinkPosition[],
+  waitsFor: WaitsFor | undefined,
 ): Promise<PartitionSight | undefined> {
   const reply = (await script.run(
     redis,
-    [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead, keys.sinks],
-    [lease, ...sinks.flatMap(({ name, readsStream }) => [name, readsStream ? 1 : 0])],
-  )) as [0] | [1, number, number, number, number, number, number, string | null, number];
+    [keys.lease, keys.stream, keys.appended, keys.head, keys.outbox, keys.dead, keys.sinks, keys.bytes],
+    [lease, waitsFor ?? '', ...sinks.flatMap(({ name, readsStream }) => [name, readsStream ? 1 : 0])],
+  )) as [0] | [1, number, number, number, number, number, number, string | null, number, number, number];
   if (reply[0] === 0) return undefined;
   const [, redisTimeMs, seq, appended, folded, outboxEntries, deadLetters, first, outboxBytes] = reply;
+  const [messages, bytes] = reply.slice(-2) as [number, number];
   return {
     redisTimeMs,
     seq,
@@ -46,5 +51,6 @@ export async function housekeep(
     outboxEntries,
     outboxBytes,
     deadLetters,
+    stray: { messages, bytes },
   };
 }

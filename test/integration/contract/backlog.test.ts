@@ -51,6 +51,18 @@ describe('contract: backlog full', () => {
     await people.counted('u', { total_spend: 26 });
   });
 
+  it('takes more again after the stream was deleted, as soon as a worker finds nothing that waits', async () => {
+    await start(20);
+    expect(await fill('u')).to.equal(20);
+    await weir.redis.del(weir.topic.keysOf('u').stream);
+    expect((await weir.http.post('/event', purchase('u', 1))).status).to.equal(429);
+    await weir.worker();
+    await until(5000, 'weir takes more', async () => {
+      return (await weir.http.post('/event', purchase('u', 1, { event_id: 'more' }))).status === 202;
+    });
+    await people.counted('u', { total_spend: 1 });
+  });
+
   it('bounds each partition for itself', async () => {
     await start(5);
     await fill('u');

@@ -110,6 +110,31 @@ describe('the archive of a partition', () => {
     ]);
   });
 
+  it('counts as waiting no bytes of a stream that was deleted, and every byte of what comes then', async () => {
+    const archive = new CollectingArchive();
+    archive.away = true;
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    await post([usage('a'), usage('b')]);
+    const waiting = async (): Promise<number> => {
+      const [bytes, archived] = await Promise.all([
+        fixture.redis.get(keys.bytes),
+        fixture.redis.hget(keys.sinks, 'archive.bytes'),
+      ]);
+      return Number(bytes) - Number(archived ?? 0);
+    };
+    await until(5000, 'both are folded', async () => (await fixture.redis.hget(keys.head, 'folded')) === '2');
+    expect(await waiting()).to.be.above(100);
+    await fixture.redis.del(keys.stream);
+    await until(5000, 'nothing waits', async () => (await waiting()) === 0);
+    await post([usage('c')]);
+    await heartbeats(2);
+    expect(await waiting()).to.equal(Buffer.byteLength(`[${JSON.stringify(usage('c', 1e12))}]`));
+    archive.away = false;
+    await until(5000, 'c is archived', () => archive.judged.includes('c accepted 1'));
+    await heartbeats(2);
+    expect(await waiting()).to.equal(0);
+  });
+
   it('frees the stream, the outbox and the bytes when it has them, and tells the fold', async () => {
     const archive = new CollectingArchive();
     archive.away = true;
