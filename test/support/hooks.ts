@@ -1,4 +1,5 @@
 import { nanoid } from 'nanoid';
+import { LeftBehind } from './left-behind.js';
 import { PostgresServer } from './postgres-server.js';
 import { RedisServer } from './redis-server.js';
 
@@ -7,25 +8,32 @@ const installMsMax = 300_000;
 
 let server: RedisServer | undefined;
 let postgres: Promise<PostgresServer> | undefined;
+let before: LeftBehind | undefined;
 
 /**
- * One Redis for the whole run; every test takes a namespace of its own. One Postgres, from the first test on that asks
- * for it; every test takes a database of its own.
+ * One Redis for each process that runs tests; every test takes a namespace of its own. One Postgres, from the first test
+ * on that asks for it; every test takes a database of its own. Both end with the process. These hooks run once, or with
+ * --parallel once for each file: the file that leaves something running is the one that fails.
  */
 export const mochaHooks = {
   async beforeAll(this: Mocha.Context): Promise<void> {
     this.timeout(installMsMax);
-    server = await RedisServer.start();
+    if (server === undefined) {
+      const started = await RedisServer.start();
+      started.lastUntilExit();
+      server = started;
+    }
+    before = new LeftBehind();
   },
-  async afterAll(): Promise<void> {
-    await server?.stop();
-    // One that did not start has failed its tests already.
-    await postgres?.then(
-      (running) => running.stop(),
-      () => undefined,
-    );
+  async afterAll(this: Mocha.Context): Promise<void> {
+    await before?.expectNoMore(filesOf(this));
   },
 };
+
+/** The files that these hooks enclose; with --parallel it is one. */
+function filesOf({ test }: Mocha.Context): string {
+  return [...new Set(test?.parent?.suites.map(({ file }) => file))].join();
+}
 
 export function testRedis(): RedisServer {
   if (server === undefined) throw new Error('the test Redis is not up');
@@ -34,7 +42,10 @@ export function testRedis(): RedisServer {
 
 /** Started by the first call; `createDatabase` gives a test its own. */
 export function testPostgres(): Promise<PostgresServer> {
-  postgres ??= PostgresServer.start();
+  postgres ??= PostgresServer.start().then((started) => {
+    started.lastUntilExit();
+    return started;
+  });
   return postgres;
 }
 

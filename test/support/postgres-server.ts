@@ -1,7 +1,8 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -120,6 +121,19 @@ export class PostgresServer {
   async stop(): Promise<void> {
     await this.kill('SIGQUIT');
     await rm(this.folder, { recursive: true, force: true });
+  }
+
+  /** From now on it does not keep this process alive, and ends with it. */
+  lastUntilExit(): void {
+    const child = this.child!;
+    child.unref();
+    // Its guard's pipe.
+    (child.stdio[3] as Socket).unref();
+    process.once('exit', () => {
+      child.kill('SIGSTOP');
+      for (const one of [...childrenOf(child.pid!), child.pid!, -child.pid!]) end(one);
+      rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+    });
   }
 
   private log(): string {

@@ -1,13 +1,18 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Redis } from 'ioredis';
 import { obtainRedis } from '../../shared/launcher/obtain-redis.js';
+import { bindError } from '../../shared/launcher/ports.js';
 import { ProcessGroups } from '../../shared/launcher/process-groups.js';
 import { say } from '../../shared/launcher/say.js';
+
+const PATIENCE = 3;
 
 /** dist/test/support/ → the folder of package.json. */
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -66,6 +71,15 @@ export class RedisServer {
     await rm(this.folder, { recursive: true, force: true });
   }
 
+  /** From now on it does not keep this process alive, and ends with it. */
+  lastUntilExit(): void {
+    this.child!.unref();
+    process.once('exit', () => {
+      this.child!.kill('SIGKILL');
+      rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
+    });
+  }
+
   private async end(signal: NodeJS.Signals): Promise<void> {
     const child = this.child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -88,22 +102,26 @@ export class RedisServer {
   }
 }
 
+/** Below the ports that the system gives to connections, so that none takes it while a server is restarted on it. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
+  for (let attempt = 0; attempt < 100; attempt += 1) {
+    const port = randomInt(10_000, 32_000);
+    if ((await bindError('127.0.0.1', port)) === undefined) return port;
+  }
+  throw new Error('no free port');
 }
 
-/** Waits for a condition. @throws with the last error or `what` after `deadlineMs`. */
+/**
+ * Waits for a condition, for three times as long as it takes at most on a machine with nothing else to do: several tests
+ * share two cores. @throws with the last error or `what` after that.
+ */
 export async function until(
-  deadlineMs: number,
+  quietMs: number,
   what: string,
   condition: () => boolean | Promise<boolean>,
 ): Promise<void> {
-  const deadline = Date.now() + deadlineMs;
+  const begun = performance.now();
+  const deadlineMs = PATIENCE * quietMs;
   let lastError: unknown;
   for (;;) {
     try {
@@ -112,9 +130,9 @@ export async function until(
     } catch (error) {
       lastError = error;
     }
-    if (Date.now() > deadline) {
-      throw new Error(`not within ${deadlineMs} ms: ${what}`, { cause: lastError });
-    }
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    const elapsedMs = performance.now() - begun;
+    if (elapsedMs > deadlineMs) throw new Error(`not within ${deadlineMs} ms: ${what}`, { cause: lastError });
+    // Who has waited long can wait a little longer: looking costs the others time.
+    await sleep(Math.min(5 + elapsedMs / 20, 50));
   }
 }

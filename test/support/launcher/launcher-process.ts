@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { until } from '../redis-server.js';
@@ -123,8 +124,17 @@ export class LauncherProcess {
   }
 }
 
+/**
+ * With the ports of a run before it, and not the ones that every launcher prefers: another launcher would take them while
+ * a test restarts its own.
+ */
 export function newDataDir(): string {
-  return mkdtempSync(join(tmpdir(), 'weir-launcher-'));
+  const dataDir = mkdtempSync(join(tmpdir(), 'weir-launcher-'));
+  for (const store of ['redis', 'postgres']) {
+    mkdirSync(join(dataDir, store), { mode: 0o700 });
+    writeFileSync(join(dataDir, store, 'port'), `${randomInt(10_000, 32_000)}\n`);
+  }
+  return dataDir;
 }
 
 export function kill(pid: number): void {
