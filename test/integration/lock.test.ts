@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
@@ -12,7 +13,7 @@ import { createLogger } from '../../shared/logging.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
 import { FaultyProxy } from '../support/faulty-proxy.js';
 import { testNamespace, testRedis } from '../support/hooks.js';
-import { RedisServer, until } from '../support/redis-server.js';
+import { patient, RedisServer, until } from '../support/redis-server.js';
 
 const QUICK: AcquireOptions = { ttlMs: 10_000, waitMs: 10_000, retryMs: 2 };
 const ONE_TRY: AcquireOptions = { ttlMs: 10_000, waitMs: 0, retryMs: 2 };
@@ -88,7 +89,7 @@ describe('distributed lock', () => {
     const waited = performance.now() - begun;
     expect(error).to.be.instanceOf(LockTimeout);
     expect((error as LockTimeout).waitedMs).to.be.within(149, waited);
-    expect(waited).to.be.below(1000);
+    expect(waited).to.be.below(patient(1000));
     expect(await counted('weir_lock_timeouts_total', 'busy')).to.equal(1);
     expect(await counted('weir_lock_contended_total', 'busy')).to.equal(1);
     await held.release();
@@ -117,11 +118,11 @@ describe('distributed lock', () => {
 
   it('stays held far beyond its TTL while its holder lives', async () => {
     const [a, b] = [await contender('a'), await contender('b')];
-    const held = await a.acquire('long', { ...QUICK, ttlMs: 300 });
-    const error = await b.acquire('long', { ...QUICK, waitMs: 1200 }).catch(timedOut);
+    const held = await a.acquire('long', { ...QUICK, ttlMs: 1000 });
+    const error = await b.acquire('long', { ...QUICK, waitMs: 2500 }).catch(timedOut);
     expect(error).to.be.instanceOf(LockTimeout);
     expect(held.signal.aborted).to.equal(false);
-    expect(held.remainingMs).to.be.within(1, 270);
+    expect(held.remainingMs).to.be.within(1, 900);
     await held.release();
     expect(held.remainingMs).to.equal(0);
   });
@@ -157,13 +158,16 @@ describe('distributed lock', () => {
     const lock = await contender('a', server.url);
     const ttlMs = 2000;
     const askedAt = performance.now();
+    // Timers of one process fire in their order, however late: this one at the earliest when the lease runs out.
+    const ranOut = sleep(ttlMs, 'the lease ran out');
     const held = await lock.acquire('hung', { ...QUICK, ttlMs });
-    const lostAt = new Promise<number>((resolve) => {
-      held.signal.addEventListener('abort', () => resolve(performance.now()));
+    const lost = new Promise<string>((resolve) => {
+      held.signal.addEventListener('abort', () => resolve('lost'));
     });
     process.kill(server.pid, 'SIGSTOP');
     try {
-      expect((await lostAt) - askedAt).to.be.within(ttlMs * 0.85, ttlMs);
+      expect(await Promise.race([lost, ranOut])).to.equal('lost');
+      expect(performance.now() - askedAt).to.be.at.least(ttlMs * 0.85);
     } finally {
       process.kill(server.pid, 'SIGCONT');
     }
@@ -233,12 +237,13 @@ describe('distributed lock', () => {
     const lock = await contender('b');
     expect(await lock.acquire('killed', ONE_TRY).catch(timedOut)).to.be.instanceOf(LockTimeout);
     child.kill('SIGKILL');
-    const leftMs = await redis.pttl(keys.lock('killed').lease);
+    // Before we look how long the lease still lasts, so that it does not end sooner after it.
     const killedAt = performance.now();
+    const leftMs = await redis.pttl(keys.lock('killed').lease);
     // A long retry: the remaining TTL that Redis tells is what wakes the waiter.
     const held = await lock.acquire('killed', { ttlMs: 5000, waitMs: 10_000, retryMs: 400 });
     const waitedMs = performance.now() - killedAt;
-    expect(waitedMs).to.be.within(leftMs - 20, leftMs + 1500);
+    expect(waitedMs).to.be.within(leftMs - 1, patient(leftMs + 1500));
     expect([token, held.fencingToken]).to.deep.equal([1, 2]);
     await held.release();
   });

@@ -6,6 +6,7 @@ import { RedisServer } from './redis-server.js';
 /** Where there is no Redis, its package is installed first. */
 const installMsMax = 300_000;
 
+let starting: Promise<RedisServer> | undefined;
 let server: RedisServer | undefined;
 let postgres: Promise<PostgresServer> | undefined;
 let before: LeftBehind | undefined;
@@ -18,17 +19,23 @@ let before: LeftBehind | undefined;
 export const mochaHooks = {
   async beforeAll(this: Mocha.Context): Promise<void> {
     this.timeout(installMsMax);
-    if (server === undefined) {
-      const started = await RedisServer.start();
-      started.lastUntilExit();
-      server = started;
-    }
+    starting ??= untilExit(RedisServer.start());
+    server = await starting;
+    // After an `await`: mocha sets its own timer when this function has returned.
     before = new LeftBehind();
   },
   async afterAll(this: Mocha.Context): Promise<void> {
     await before?.expectNoMore(filesOf(this));
   },
 };
+
+async function untilExit<Server extends { lastUntilExit(): void }>(
+  starting: Promise<Server>,
+): Promise<Server> {
+  const server = await starting;
+  server.lastUntilExit();
+  return server;
+}
 
 /** The files that these hooks enclose; with --parallel it is one. */
 function filesOf({ test }: Mocha.Context): string {
@@ -42,10 +49,7 @@ export function testRedis(): RedisServer {
 
 /** Started by the first call; `createDatabase` gives a test its own. */
 export function testPostgres(): Promise<PostgresServer> {
-  postgres ??= PostgresServer.start().then((started) => {
-    started.lastUntilExit();
-    return started;
-  });
+  postgres ??= untilExit(PostgresServer.start());
   return postgres;
 }
 

@@ -26,6 +26,11 @@ export interface WeirOptions {
 
 /** Timing that a machine with other work to do can keep. */
 const TIMING = { LEASE_TTL_MS: '1500', HEARTBEAT_MS: '300', LOG_LEVEL: 'silent' } as const;
+const PATIENCE = {
+  REDIS_COMMAND_TIMEOUT_MS: '5000',
+  ADMISSION_DEADLINE_MS: '5000',
+  REPLY_DEADLINE_MS: '8000',
+} as const;
 /** The tests of everything but the tripwire restrict as many users as they like. */
 export const NO_TRIPWIRE = { TRIPWIRE_MIN_POPULATION: '1000000' } as const;
 
@@ -43,7 +48,9 @@ export class WeirFixture extends EngineFixture {
     postgres,
   }: WeirOptions = {}): Promise<WeirFixture> {
     const database = postgres === undefined ? {} : { DATABASE_URL: await databaseOf(postgres) };
-    const weir = new WeirFixture(redisUrl, { ...TIMING, ...database, ...settings });
+    // Redis and workers are there, however busy: only tests that take them away are to give them up soon.
+    const patience = redisUrl === undefined && workers > 0 ? PATIENCE : {};
+    const weir = new WeirFixture(redisUrl, { ...TIMING, ...patience, ...database, ...settings });
     try {
       weir.http = await weir.api();
       await Promise.all(Array.from({ length: workers }, () => weir.worker()));

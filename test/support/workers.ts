@@ -9,8 +9,8 @@ import { Lifecycle } from '../../shared/lifecycle.js';
 import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 
-/** Timing of workers in tests: a lease runs out in 600 ms instead of 3 s. */
-export const FAST = { LEASE_TTL_MS: '600', HEARTBEAT_MS: '200', LOG_LEVEL: 'silent' } as const;
+/** Timing of workers in tests: a lease runs out in 1.2 s instead of 3 s. */
+export const FAST = { LEASE_TTL_MS: '1200', HEARTBEAT_MS: '300', LOG_LEVEL: 'silent' } as const;
 
 export interface TestWorker extends Consumer {
   readonly config: Config;

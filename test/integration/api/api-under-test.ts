@@ -39,6 +39,8 @@ export class ApiUnderTest {
       REDIS_URL: testRedis().url,
       WEIR_NAMESPACE: testNamespace(),
       PARTITIONS: '4',
+      // The run's own Redis is there, however busy: only tests that take theirs away are to give it up soon.
+      ...(settings['REDIS_URL'] === undefined && { REDIS_COMMAND_TIMEOUT_MS: '5000' }),
       ...settings,
     });
     const log = pino({ level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });

@@ -107,7 +107,7 @@ describe('contract: overrides', () => {
   });
 
   it('expires_at ends an override by itself, not before, and the rules decide at once', async () => {
-    const expires_at = inMs(1500);
+    const expires_at = inMs(4000);
     await people.postAll([flag('timed-allow')]);
     for (const [user, allow] of [
       ['timed-bar', false],
@@ -133,7 +133,7 @@ describe('contract: overrides', () => {
   });
 
   it('an override that is put again without expires_at does not expire', async () => {
-    const expires_at = inMs(700);
+    const expires_at = inMs(3000);
     await put('extended', 'message', { allow: false, ...because, expires_at });
     await put('extended', 'message', { allow: false, ...because });
     await put('witness', 'message', { allow: false, ...because, expires_at });

@@ -8,6 +8,7 @@ import { EngineFixture } from '../../support/engine-fixture.js';
 import { event } from '../../support/partitions.js';
 import { until } from '../../support/redis-server.js';
 import { Fleet } from '../../support/worker-process.js';
+import { FAST } from '../../support/workers.js';
 
 describe('bounds of the engine', () => {
   let fixture: EngineFixture;
@@ -112,7 +113,7 @@ describe('bounds of the engine', () => {
     // The partition with full dead letters folds nothing: what waits there must not grow.
     const { appended } = topic.keysOf('u');
     await until(3000, 'it was sent', async () => Number(await redis.get(appended)) === 2);
-    const fiveHeartbeatsMs = 1000;
+    const fiveHeartbeatsMs = 5 * Number(FAST.HEARTBEAT_MS);
     await new Promise((resolve) => setTimeout(resolve, fiveHeartbeatsMs));
     expect(await redis.get(appended)).to.equal('2');
   });

@@ -9,7 +9,7 @@ import { migrate } from '../../../shared/postgres/migrate.js';
 import { migrationNames, migrationsFolder } from '../../../shared/postgres/migrations.js';
 import { testPostgres } from '../../support/hooks.js';
 import { PostgresServer } from '../../support/postgres-server.js';
-import { until } from '../../support/redis-server.js';
+import { patient, until } from '../../support/redis-server.js';
 import { ApiUnderTest } from '../api/api-under-test.js';
 
 const silent = pino({ level: 'silent' });
@@ -103,7 +103,7 @@ describe('/ready and Postgres', () => {
     } finally {
       process.kill(server.pid, 'SIGCONT');
     }
-    expect(hanging).to.be.lessThan(4000);
+    expect(hanging).to.be.lessThan(patient(4000));
     await until(10_000, 'it is ready again', async () => (await ready())[0] === 200);
     await server.kill();
     expect(await ready()).to.deep.equal([503, 'down']);
