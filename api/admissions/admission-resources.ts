@@ -4,6 +4,7 @@ import { DEFAULT_TENANT } from '../../shared/topics.js';
 import { callerTenant } from '../caller-tenant.js';
 import { sendJson } from '../http/respond.js';
 import type { Handler, Resource } from '../http/routes.js';
+import { idempotencyKey, requireSameId } from '../idempotency-key.js';
 import { parseBody } from '../schema-defects.js';
 import * as answers from './admission-answers.js';
 import { admitSchema, evaluateSchema } from './admission-bodies.js';
@@ -34,7 +35,8 @@ async function postAdmission(
   res: Response,
 ): Promise<void> {
   const tenant = callerTenant(req) ?? DEFAULT_TENANT;
-  const body = parseBody(admitSchema, await dependencies.bodies.readJson(req));
+  const key = idempotencyKey(req);
+  const body = identified(parseBody(admitSchema, await dependencies.bodies.readJson(req)), key);
   const asked = askedRequest(dependencies, req, ADMIT, tenant, body);
   const verdict = await decide(dependencies, asked);
   if (verdict.kind === 'failed_open') {
@@ -63,7 +65,8 @@ async function postAdmission(
 
 async function postEvaluate(dependencies: AdmissionDependencies, req: Request, res: Response): Promise<void> {
   const tenant = callerTenant(req) ?? DEFAULT_TENANT;
-  const body = parseBody(evaluateSchema, await dependencies.bodies.readJson(req));
+  const key = idempotencyKey(req);
+  const body = identified(parseBody(evaluateSchema, await dependencies.bodies.readJson(req)), key);
   const asked = askedRequest(dependencies, req, EVALUATE, tenant, body);
   const verdict = await decide(dependencies, asked);
   if (verdict.kind === 'failed_open') {
@@ -94,6 +97,14 @@ interface AskedBody {
   readonly request_id?: string | undefined;
   readonly payload?: unknown;
   readonly hold_seconds?: number | undefined;
+}
+
+/** The body with the id that the header says: as if it had been in the body. */
+function identified(body: AskedBody, key: string | undefined): AskedBody {
+  if (key === undefined) return body;
+  const { request_id = key } = body;
+  requireSameId(key, request_id, 'request_id');
+  return { ...body, request_id };
 }
 
 function askedRequest(

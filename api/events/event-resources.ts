@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import type { BodyKind } from '../http/body.js';
 import { sendJson } from '../http/respond.js';
 import type { Resource } from '../http/routes.js';
+import { idempotencyKey, requireSameId } from '../idempotency-key.js';
 import type { IngestDependencies } from '../ingest/ingest-dependencies.js';
 import { appendOne, type IngestMessage } from '../ingest/ingest-message.js';
 import { postBatch } from '../ingest/post-batch.js';
@@ -26,7 +27,10 @@ export function eventResources(dependencies: IngestDependencies): Resource[] {
 }
 
 async function postEvent(dependencies: IngestDependencies, req: Request, res: Response): Promise<void> {
-  const message = readEvent(dependencies.slots, await dependencies.bodies.readJson(req), req.requestId);
+  const key = idempotencyKey(req);
+  const body = await dependencies.bodies.readJson(req);
+  const message = readEvent(dependencies.slots, body, req.requestId, key);
+  requireSameId(key, message.id, 'event_id');
   await appendOne(dependencies, message);
   sendJson(req, res, 202, { status: 'accepted', event_id: message.id });
 }
@@ -38,7 +42,7 @@ async function postEvents(dependencies: IngestDependencies, req: Request, res: R
 }
 
 /** @throws Refusal */
-function readEvent(slots: Slots, value: unknown, requestId: string): IngestMessage {
-  const message = parseEvent(value, requestId);
+function readEvent(slots: Slots, value: unknown, requestId: string, id?: string): IngestMessage {
+  const message = parseEvent(value, requestId, id);
   return { slot: slots.ofUser(message.subject), id: message.id, text: JSON.stringify(message) };
 }

@@ -37,9 +37,10 @@ const HOSTILE_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', '
 /**
  * The message of a posted event.
  * @param value anything that JSON.parse gave
+ * @param id of one that has none of its own
  * @throws Refusal invalid_request or unknown_event
  */
-export function parseEvent(value: unknown, requestId: string): Message {
+export function parseEvent(value: unknown, requestId: string, id?: string): Message {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw refused([{ path: '', message: 'must be an object' }]);
   }
@@ -55,7 +56,7 @@ export function parseEvent(value: unknown, requestId: string): Message {
   return {
     type: parsed.data.name,
     subject,
-    id: event_id ?? nanoid(),
+    id: event_id ?? id ?? nanoid(),
     data,
     ...(timestamp === undefined ? {} : { timestamp: Date.parse(timestamp) }),
     request: requestId,

@@ -32,7 +32,7 @@ export interface UsageEnvelope {
   readonly source: string | undefined;
 }
 
-const NO_ENVELOPE: UsageEnvelope = {
+export const NO_ENVELOPE: UsageEnvelope = {
   ...{ eventId: undefined, timestamp: undefined, customerId: undefined, source: undefined },
 };
 

@@ -3,11 +3,12 @@ import { callerTenant } from '../caller-tenant.js';
 import { type BodyKind, parseJson } from '../http/body.js';
 import { sendJson } from '../http/respond.js';
 import type { Resource } from '../http/routes.js';
+import { idempotencyKey, requireSameId } from '../idempotency-key.js';
 import type { IngestDependencies } from '../ingest/ingest-dependencies.js';
 import { appendOne, type IngestMessage } from '../ingest/ingest-message.js';
 import { type BatchFormat, postBatch } from '../ingest/post-batch.js';
 import { binaryCloudEvent, cloudEventIdOf, isBinaryCloudEvent, readCloudEvent } from './cloud-event.js';
-import { type UsageCall, UsageReader, usageIdOf } from './usage-reader.js';
+import { NO_ENVELOPE, type UsageCall, UsageReader, usageIdOf } from './usage-reader.js';
 
 export interface UsageDependencies extends IngestDependencies {
   /** Events older than this are refused, in days. */
@@ -37,10 +38,12 @@ class UsageIngest {
 
   async post(req: Request, res: Response): Promise<void> {
     const tenant = callerTenant(req);
+    const key = idempotencyKey(req);
     const { kind, text } = await this.dependencies.bodies.readText(req, ON_USAGE);
     const call: UsageCall = { tenant, nowMs: Date.now(), request: req.requestId };
     if (kind === 'cloudevent-batch') return this.takeBatch({ kind, text }, tenant, req, res);
-    const message = this.readOne(kind, parseJson(text), call, req);
+    const message = this.readOne(kind, parseJson(text), call, req, key);
+    requireSameId(key, message.id, 'eventId');
     await appendOne(this.dependencies, message);
     sendJson(req, res, 202, { status: 'accepted', eventId: message.id });
   }
@@ -50,9 +53,21 @@ class UsageIngest {
     return this.takeBatch(await this.dependencies.bodies.readText(req, ON_BATCH), tenant, req, res);
   }
 
-  private readOne(kind: BodyKind, value: unknown, call: UsageCall, req: Request): IngestMessage {
+  private readOne(
+    kind: BodyKind,
+    value: unknown,
+    call: UsageCall,
+    req: Request,
+    key: string | undefined,
+  ): IngestMessage {
     if (kind === 'cloudevent') return readCloudEvent(this.reader, value, call);
-    if (!isBinaryCloudEvent(req.headers)) return this.reader.read(value, call);
+    if (!isBinaryCloudEvent(req.headers)) {
+      return this.reader.read(
+        value,
+        call,
+        key === undefined ? NO_ENVELOPE : { ...NO_ENVELOPE, eventId: key },
+      );
+    }
     return readCloudEvent(this.reader, binaryCloudEvent(req.headersDistinct, value), call);
   }
 
