@@ -4,7 +4,7 @@ import { columnTypes } from '../../shared/postgres/column-types.js';
 import { connectPostgres } from '../../shared/postgres/connect.js';
 import { appUrl, tenantKey } from '../../shared/postgres/database-url.js';
 import { migrate } from '../../shared/postgres/migrate.js';
-import { findReceipt } from '../../shared/postgres/repositories/receipts-repository.js';
+import { findReceipts } from '../../shared/postgres/repositories/receipts-repository.js';
 import { findWindows } from '../../shared/postgres/repositories/windows-repository.js';
 import { TenantDatabase, type TenantTransaction, withTenant } from '../../shared/postgres/tenant-context.js';
 import { type Figures, figuresOf } from './figures.js';
@@ -135,7 +135,10 @@ const QUERIES: Readonly<Record<RlsCost['query'], Query>> = {
     return findWindows(trx, `${tenantOf(n)}-customer-${(n % CUSTOMERS) + 1}`, range, 100, BYTES_MAX);
   },
   receipt: (trx, n) =>
-    findReceipt(trx, `event-${n % DAYS}-${((n * 7) % 100) * TENANTS + (n % TENANTS)}`, undefined),
+    findReceipts(trx, `event-${n % DAYS}-${((n * 7) % 100) * TENANTS + (n % TENANTS)}`, {
+      customer: undefined,
+      source: undefined,
+    }),
 };
 
 function inTransaction(database: TenantDatabase, query: Query): (n: number) => Promise<unknown> {
