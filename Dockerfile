@@ -1,12 +1,13 @@
 # One image, two programs: the API by default, a worker with the command `node dist/consumer/main.js`.
-FROM node:24-slim AS build
+# Not Node 24 or later: they read escaped keys of JSON objects wrongly (nodejs/node#63785, docs/operations.md).
+FROM node:22-slim AS build
 WORKDIR /weir
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY . .
 RUN npm run build
 
-FROM node:24-slim
+FROM node:22-slim
 ENV NODE_ENV=production
 WORKDIR /weir
 COPY package.json package-lock.json ./

@@ -2,7 +2,8 @@ import { isIP } from 'node:net';
 import { RULES } from '../rules/restrictions/registry.js';
 import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
 import { createLogger } from '../shared/logging.js';
-import { readConfig, warnOfMisspeltSettings } from '../shared/read-config.js';
+import { readConfig } from '../shared/read-config.js';
+import { warnAtStart } from '../shared/start-warnings.js';
 import { composeApi } from './compose.js';
 
 const config = readConfig();
@@ -10,7 +11,7 @@ const log = createLogger('api', config.LOG_LEVEL);
 const lifecycle = new Lifecycle(log);
 
 async function start(): Promise<void> {
-  warnOfMisspeltSettings(log);
+  warnAtStart(log);
   const { url } = await composeApi({
     ...{ config, lifecycle, log, rules: RULES },
     // Ends the process with exit code 1: whatever it answered would be wrong.

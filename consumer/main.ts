@@ -2,7 +2,8 @@ import { fileURLToPath } from 'node:url';
 import { RULES } from '../rules/restrictions/registry.js';
 import { Lifecycle, runUntilStopped } from '../shared/lifecycle.js';
 import { createLogger } from '../shared/logging.js';
-import { readConfig, warnOfMisspeltSettings } from '../shared/read-config.js';
+import { readConfig } from '../shared/read-config.js';
+import { warnAtStart } from '../shared/start-warnings.js';
 import { composeConsumer } from './compose.js';
 
 /** One worker process: joins the fleet, owns its share of the partitions, leaves cleanly. */
@@ -13,7 +14,7 @@ const lifecycle = new Lifecycle(log);
 runUntilStopped(
   lifecycle,
   async () => {
-    warnOfMisspeltSettings(log);
+    warnAtStart(log);
     const { worker, workerId, opsUrl } = await composeConsumer({
       config,
       lifecycle,

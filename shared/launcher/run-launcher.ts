@@ -5,7 +5,7 @@ import { Lifecycle } from '../lifecycle.js';
 import { apiAddress, type ListenAddress, opsAddress } from '../listen-error.js';
 import { createLogger } from '../logging.js';
 import { readConfig } from '../read-config.js';
-import { misspeltSettings } from '../setting-names.js';
+import { startWarnings } from '../start-warnings.js';
 import { startApi } from './api-process.js';
 import { lockDataDir } from './data-dir-lock.js';
 import { whenPortFree } from './ports.js';
@@ -47,7 +47,7 @@ interface Launch {
  */
 export async function runLauncher(entries: Entries): Promise<never> {
   const config = readConfig(sayError);
-  for (const line of misspeltSettings()) say('warning', line);
+  for (const line of startWarnings()) say('warning', line);
   const groups = new ProcessGroups();
   const stop = new StopRequest(say);
   stop.listen(() => groups.killAll());
