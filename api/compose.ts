@@ -23,6 +23,8 @@ import { deadLetterResources } from './dead-letters/dead-letter-resources.js';
 import { eventResources } from './events/event-resources.js';
 import { BodyReader } from './http/body.js';
 import { createFastExpress } from './http/fast-express.js';
+import { HostGuard } from './http/host-guard.js';
+import { InFlight } from './http/in-flight.js';
 import { addRoutes } from './http/routes.js';
 import { HttpServer } from './http/server.js';
 import { ApiMetrics } from './metrics.js';
@@ -42,6 +44,8 @@ const REDIS_URL_DEFAULT = 'redis://127.0.0.1:6379';
 export interface Api {
   /** `http://127.0.0.1:8080`, with the real port. */
   readonly url: string;
+  /** Goes on serving for this long while `/ready` says that it stops. */
+  readonly drain: (delayMs: number) => Promise<void>;
 }
 
 export interface ApiOptions {
@@ -110,10 +114,28 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   failOpen.start();
   lifecycle.onClose('fail open reports', () => failOpen.stop());
 
-  const bodies = new BodyReader({ bytesMax: config.BODY_BYTES_MAX });
+  const inFlight = new InFlight(config.IN_FLIGHT_MAX);
+  metrics.watchInFlight(() => inFlight.workedOn);
+  const bodies = new BodyReader(
+    {
+      bytesMax: config.BODY_BYTES_MAX,
+      unfinishedMax: config.UNFINISHED_BODIES_MAX,
+      unfinishedBytesMax: config.UNFINISHED_BODIES_BYTES_MAX,
+    },
+    inFlight,
+  );
   const shared = { redis, keys, slots, gate, bodies, appender, sampler, replies };
   const lateRollbacks = new LateRollbacks(redis, keys, slots, log);
   const express = createFastExpress();
+  const server = new HttpServer({
+    ...{ express, metrics, inFlight, log },
+    guard: new HostGuard({
+      allowedHosts: config.ALLOWED_HOSTS?.split(/, ?/) ?? [],
+      publicUrl: config.PUBLIC_URL,
+    }),
+    slowRequestMs: config.SLOW_REQUEST_MS,
+    shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
+  });
   // In the order of how busy they are: Express tries one after the other.
   const resources = [
     ...usageResources({ ...shared, retentionDays: config.EVENTS_RETENTION_DAYS }),
@@ -134,20 +156,17 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
       ...windowSettings(config),
     }),
     ...ruleResources({ ...shared, rules, limits: tripwireLimits(config), lateRollbacks, log }),
-    ...operationResources({ ...shared, database, registry: metrics.registry, workerTtlMs }),
+    ...operationResources({
+      ...{ ...shared, database, registry: metrics.registry, workerTtlMs },
+      isStopping: () => server.isStopping,
+    }),
     ...deadLetterResources(shared),
   ];
   addRoutes(express.app, resources, metrics, log);
-  const server = new HttpServer({
-    ...{ express, metrics, log },
-    inFlightMax: config.IN_FLIGHT_MAX,
-    slowRequestMs: config.SLOW_REQUEST_MS,
-    shutdownTimeoutMs: config.SHUTDOWN_TIMEOUT_MS,
-  });
   const { HOST: host, PORT: port } = config;
   const listening = await server.listen(port, host).catch(({ code = '' }: NodeJS.ErrnoException) => {
     throw listenError(code, apiAddress(host, port));
   });
   lifecycle.onClose('http server', () => server.close());
-  return { url: listening };
+  return { url: listening, drain: (delayMs) => server.drain(delayMs) };
 }

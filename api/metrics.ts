@@ -19,7 +19,6 @@ export class ApiMetrics {
   private readonly requests: RequestSeries;
   private readonly dropped: Counter;
   private readonly batchSize: Histogram;
-  private inFlight = 0;
 
   constructor(readonly registry: Registry) {
     const registers = [registry];
@@ -31,12 +30,6 @@ export class ApiMetrics {
       registers,
     });
     for (const reason of DROP_REASONS) this.dropped.inc({ reason }, 0);
-    new Gauge({
-      name: 'in_flight_requests',
-      help: 'Requests being worked on.',
-      registers,
-      collect: gaugeOf(() => this.inFlight),
-    });
     this.batchSize = new Histogram({
       name: 'weir_append_batch_messages',
       help: 'Messages per record batch appended by this process.',
@@ -50,12 +43,7 @@ export class ApiMetrics {
     this.requests.expect(method, route, status);
   }
 
-  begin(): void {
-    this.inFlight++;
-  }
-
   end(method: string, route: string, status: number, seconds: number): void {
-    this.inFlight--;
     this.requests.record(labelOf(method), route, status, seconds);
   }
 
@@ -65,6 +53,15 @@ export class ApiMetrics {
 
   observeBatch(messages: number): void {
     this.batchSize.observe(messages);
+  }
+
+  watchInFlight(workedOn: () => number): void {
+    new Gauge({
+      name: 'in_flight_requests',
+      help: 'Requests being worked on. One whose body is not there yet is not.',
+      registers: [this.registry],
+      collect: gaugeOf(workedOn),
+    });
   }
 
   /** What the sampler knows, as gauges. */

@@ -10,6 +10,8 @@ export type RefusalCode =
   | 'timestamp_in_future'
   | 'timestamp_too_old'
   | 'tenant_mismatch'
+  | 'cross_site'
+  | 'wrong_host'
   | 'range_too_large'
   | 'receipt_not_found'
   | 'ambiguous_event'

@@ -24,6 +24,17 @@ export const configSchema = z.object({
     .string()
     .default('127.0.0.1')
     .describe('Address the API binds. Loopback by default, because there are no API keys yet.'),
+  ALLOWED_HOSTS: z
+    .string()
+    .regex(/^[\w.:[\]-]+(, ?[\w.:[\]-]+)*$/, 'must be host names, separated by commas')
+    .optional()
+    .describe(
+      'Names under which the API is reached, separated by commas, with or without a port; loopback names and the host of PUBLIC_URL always are. A request for another is answered 421.',
+    ),
+  PUBLIC_URL: z
+    .url({ protocol: /^https?$/ })
+    .optional()
+    .describe('Where others reach the API, behind a proxy for example.'),
   OPS_PORT: integer(0, 65535)
     .default(0)
     .describe(
@@ -65,7 +76,17 @@ export const configSchema = z.object({
     .describe('Largest request body, in bytes.'),
   IN_FLIGHT_MAX: integer(1, 1_000_000)
     .default(10_000)
-    .describe('Requests one API process works on at a time; more are refused with 503 `overloaded`.'),
+    .describe(
+      'Requests one API process works on at a time; more are refused with 503 `overloaded`. One whose body is not there yet is not worked on, and `/health`, `/ready` and `/metrics` are never refused.',
+    ),
+  UNFINISHED_BODIES_MAX: integer(1, 1_000_000)
+    .default(10_000)
+    .describe(
+      'Bodies that one API process waits for at a time; beyond it only what comes together with its headers is taken, the rest is refused with 503 `overloaded`.',
+    ),
+  UNFINISHED_BODIES_BYTES_MAX: integer(1, 1024 ** 4)
+    .default(256 * 1024 * 1024)
+    .describe('Bytes of those bodies in memory, all together; more are refused with 503 `overloaded`.'),
   BACKLOG_MAX: integer(1, 100_000_000)
     .default(100_000)
     .describe('Messages one partition may hold that no worker has folded; more are refused with 429.'),
@@ -222,6 +243,11 @@ export const configSchema = z.object({
   SHUTDOWN_TIMEOUT_MS: integer(100, 600_000)
     .default(10_000)
     .describe('How long a process finishes what it has begun after SIGTERM, in ms.'),
+  SHUTDOWN_DELAY_MS: integer(0, 600_000)
+    .default(0)
+    .describe(
+      'How long an API process goes on serving after SIGTERM before it closes, in ms: `/ready` is 503 and answers close their connections, so that traffic goes elsewhere. Comes before SHUTDOWN_TIMEOUT_MS.',
+    ),
   LOG_LEVEL: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')

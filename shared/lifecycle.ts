@@ -37,6 +37,8 @@ export class Lifecycle {
 export interface MainOptions {
   readonly log: Logger;
   readonly shutdownTimeoutMs: number;
+  /** What comes before the close of a stop that was asked for, in bounded time of its own. Not after a failure. */
+  readonly drain?: () => Promise<void>;
   /** Also shut down when the process that started us is gone (its end of our IPC channel closed). */
   readonly followParent?: boolean;
 }
@@ -48,18 +50,23 @@ export interface MainOptions {
 export function runUntilStopped(
   lifecycle: Lifecycle,
   start: () => Promise<void>,
-  { log, shutdownTimeoutMs, followParent = false }: MainOptions,
+  { log, shutdownTimeoutMs, drain, followParent = false }: MainOptions,
 ): void {
   let stopping = false;
   const stop = (reason: string, exitCode: number): void => {
     if (stopping) return;
     stopping = true;
     if (exitCode === 0) log.info({ reason }, 'stopping');
-    setTimeout(() => {
-      log.error({ shutdownTimeoutMs }, 'shutdown took too long');
-      process.exit(1);
-    }, shutdownTimeoutMs).unref();
-    void lifecycle.close().then(() => process.exit(exitCode));
+    const close = async (): Promise<void> => {
+      setTimeout(() => {
+        log.error({ shutdownTimeoutMs }, 'shutdown took too long');
+        process.exit(1);
+      }, shutdownTimeoutMs).unref();
+      await lifecycle.close();
+      process.exit(exitCode);
+    };
+    if (exitCode === 0 && drain !== undefined) void drain().then(close, close);
+    else void close();
   };
   process.on('SIGINT', () => stop('SIGINT', 0));
   process.on('SIGTERM', () => stop('SIGTERM', 0));

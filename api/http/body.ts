@@ -1,11 +1,15 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import { Refusal } from '../refusal.js';
+import type { InFlight } from './in-flight.js';
 import { isTooDeep, LEVELS_MAX } from './nesting.js';
 
 export interface BodyLimits {
   /** Largest body, in bytes. */
   readonly bytesMax: number;
+  /** Bodies that are not whole yet, of all requests together, and their bytes. */
+  readonly unfinishedMax: number;
+  readonly unfinishedBytesMax: number;
 }
 
 /** What a body may be. A path takes some of them. */
@@ -21,11 +25,9 @@ const KINDS: ReadonlyMap<string, BodyKind> = new Map([
 
 const JSON_ONLY: readonly BodyKind[] = ['json'];
 
-/** Bytes of bodies that all requests together may hold in memory. */
-const BODIES_BYTES_MAX = 256 * 1024 * 1024;
 /** How much of a body that nobody wants is read and thrown away, so that the caller gets to read our answer. */
 const DISCARD_BYTES_MAX = 16 * 1024 * 1024;
-const DISCARD_MS_MAX = 5000;
+export const DISCARD_MS_MAX = 5000;
 
 /** Thrown when the caller hung up before the body was complete: nobody is left to answer. */
 export class BodyAborted extends Error {
@@ -37,9 +39,13 @@ export class BodyAborted extends Error {
 
 /** Reads and decodes bodies. One per process: it knows how much all requests hold. */
 export class BodyReader {
+  private unfinished = 0;
   private heldBytes = 0;
 
-  constructor(private readonly limits: BodyLimits) {}
+  constructor(
+    private readonly limits: BodyLimits,
+    private readonly inFlight: InFlight,
+  ) {}
 
   /** Reads a JSON body. @throws Refusal 413, 415, 400 malformed_json; BodyAborted */
   readJson(req: IncomingMessage): Promise<unknown> {
@@ -82,19 +88,29 @@ export class BodyReader {
       let rest: Buffer[] | undefined;
       let bytes = 0;
       let done = false;
+      this.unfinished++;
+      this.inFlight.bodyAwaited(req);
       const finish = (): void => {
         done = true;
+        this.unfinished--;
         this.heldBytes -= bytes;
+        this.inFlight.bodyArrived(req);
       };
+      const refuse = (refusal: Refusal): void => {
+        if (done) return;
+        finish();
+        reject(refusal);
+      };
+      // A body that came together with its headers is whole by then: such callers do not suffer from slow ones.
+      if (this.unfinished > this.limits.unfinishedMax) setImmediate(refuse, tooManyBodies());
       req.on('data', (chunk: Buffer) => {
         // The rest of a refused body flows on and is dropped; boundDiscard() bounds it.
         if (done) return;
         bytes += chunk.length;
         this.heldBytes += chunk.length;
-        if (bytes > this.limits.bytesMax || this.heldBytes > BODIES_BYTES_MAX) {
-          finish();
-          reject(bytes > this.limits.bytesMax ? this.tooLarge() : tooManyBytes());
-        } else if (first === undefined) first = chunk;
+        if (bytes > this.limits.bytesMax) refuse(this.tooLarge());
+        else if (this.heldBytes > this.limits.unfinishedBytesMax) refuse(tooManyBodies());
+        else if (first === undefined) first = chunk;
         else if (rest === undefined) rest = [first, chunk];
         else rest.push(chunk);
       });
@@ -102,6 +118,8 @@ export class BodyReader {
         if (done) return;
         finish();
         try {
+          const { overload } = this.inFlight;
+          if (overload !== undefined) throw overload;
           const whole = rest === undefined ? first : Buffer.concat(rest, bytes);
           if (isUntyped && whole !== undefined) kindOf(req, kinds);
           resolve(convert(whole === undefined ? '' : decodeText(whole), kind));
@@ -172,8 +190,8 @@ function mediaType(type: string): string {
   return isPlain ? media.trim() : '';
 }
 
-function tooManyBytes(): Refusal {
-  return new Refusal('overloaded', 'Too many large bodies are being received; try again.');
+function tooManyBodies(): Refusal {
+  return new Refusal('overloaded', 'Too many bodies are being received; try again.');
 }
 
 const BYTE_ORDER_MARK = '\ufeff';

@@ -8,6 +8,8 @@ declare global {
       requestId: string;
       /** performance.now() when the request's headers were read. */
       startedAt: number;
+      /** Its body is being read, and not whole yet. */
+      awaitsBody: boolean;
     }
     interface Response {
       /** Among those in flight. */
@@ -44,6 +46,7 @@ export function createFastExpress(): FastExpress {
   class FastRequest extends IncomingMessage {
     requestId = '';
     startedAt = 0;
+    awaitsBody = false;
   }
   class FastResponse extends ServerResponse {
     placeInFlight = -1;

@@ -14,6 +14,8 @@ const PROBLEMS: Readonly<Record<RefusalCode, readonly [status: number, title: st
   timestamp_in_future: [422, 'Timestamp in the future'],
   timestamp_too_old: [422, 'Timestamp too old'],
   tenant_mismatch: [403, 'Tenant mismatch'],
+  cross_site: [403, 'Cross-site request'],
+  wrong_host: [421, 'Wrong host'],
   range_too_large: [422, 'Range too large'],
   receipt_not_found: [404, 'Receipt not found'],
   ambiguous_event: [409, 'Ambiguous event'],

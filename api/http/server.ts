@@ -1,19 +1,24 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net';
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import type { Request, Response } from 'express';
 import { nanoid } from 'nanoid';
 import type { Logger } from '../../shared/logging.js';
 import { type ApiMetrics, UNMATCHED } from '../metrics.js';
-import { Refusal } from '../refusal.js';
+import type { Refusal } from '../refusal.js';
+import { answerBroken, type BrokenStatus, brokenStatusOf, sendBroken } from './broken-requests.js';
+import { Connections } from './connections.js';
 import type { FastExpress } from './fast-express.js';
-import { InFlight } from './in-flight.js';
-import { problemDocument, sendProblem } from './problem.js';
+import { type HostGuard, pathOf } from './host-guard.js';
+import type { InFlight } from './in-flight.js';
+import { sendProblem } from './problem.js';
 
 export interface HttpServerOptions {
   readonly express: FastExpress;
   readonly metrics: ApiMetrics;
+  readonly guard: HostGuard;
   readonly log: Logger;
-  readonly inFlightMax: number;
+  readonly inFlight: InFlight;
   readonly slowRequestMs: number;
   readonly shutdownTimeoutMs: number;
 }
@@ -25,10 +30,17 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** Of the time to shut down, what is left for closing the rest of the process. */
 const SHUTDOWN_RESERVE_MS = 1000;
-const IDLE_SWEEP_MS = 50;
+/** As many connections as the kernel's queue holds by default. */
+const ACCEPT_TURNS_MAX = 511;
+const SWEEP_MS = 50;
+/** The end of drain(), in which connections are kept. */
+const SETTLE_MS_MAX = 250;
 
 /** Status label of a request whose caller hung up before the answer. */
 const CLIENT_CLOSED = 499;
+
+/** Answered under any load: whoever asks decides whether this process is to live. */
+const OPERATION_PATHS: ReadonlySet<string> = new Set(['/health', '/ready', '/metrics']);
 
 const REQUEST_ID = /^[\x21-\x7e]{1,128}$/;
 
@@ -46,10 +58,15 @@ function makeRequestId(): string {
  */
 export class HttpServer {
   private readonly server: Server;
-  /** Connections that have not sent a request yet. */
-  private readonly unanswered = new Set<Socket>();
-  private readonly inFlight = new InFlight();
-  private closing = false;
+  private readonly connections = new Connections();
+  /** Connections on which something came that is no HTTP. */
+  private readonly broken = new WeakSet<Socket>();
+  /** Answers say that no further request will be taken on their connection. */
+  private hangsUp = false;
+  private stopping = false;
+  /** Connections, ever. */
+  private accepted = 0;
+  private closed: Promise<void> | undefined;
 
   constructor(private readonly options: HttpServerOptions) {
     this.server = createServer({
@@ -58,15 +75,20 @@ export class HttpServer {
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       connectionsCheckingInterval: 2000,
+      // Node's own answer to a request without one is no problem document; handle() refuses it.
+      requireHostHeader: false,
     });
+    // A caller that has said all may close its half: it gets its answer. Not documented, but as old as Node's server.
+    (this.server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
     this.server.on('request', (req, res) => this.handle(req as Request, res as Response));
+    this.server.on('checkExpectation', (req, res) => this.handle(req as Request, res as Response, 417));
+    this.server.on('connect', (_req, socket) => answerBroken(socket as Socket, 400, makeRequestId()));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-      answerBrokenRequest(error, socket as Socket),
+      this.answerClientError(error, socket as Socket),
     );
-    // A connection that was opened and never used is not idle for Node: it would hold up the shutdown.
     this.server.on('connection', (socket) => {
-      this.unanswered.add(socket);
-      socket.once('close', () => this.unanswered.delete(socket));
+      this.accepted++;
+      this.connections.add(socket);
     });
   }
 
@@ -84,49 +106,125 @@ export class HttpServer {
     return `http://${shownHost}:${address.port}`;
   }
 
-  /** Accepts nothing new, finishes what is in flight, then hangs up; in bounded time. */
+  /** From the beginning of drain() or close() on. */
+  get isStopping(): boolean {
+    return this.stopping;
+  }
+
+  /**
+   * Goes on serving for this long, so that whoever routes traffic here can see that `/ready` is 503, and moves callers
+   * away: each answer closes its connection. Not at the very end: callers that are just connecting when the port is
+   * closed would be reset, and one that has a connection does not connect.
+   */
+  async drain(delayMs: number): Promise<void> {
+    if (delayMs === 0 || this.stopping || !this.server.listening) return;
+    this.stopping = true;
+    const settleMs = Math.min(SETTLE_MS_MAX, delayMs / 4);
+    this.hangUp();
+    await delay(delayMs - settleMs);
+    this.hangsUp = false;
+    await delay(settleMs);
+  }
+
+  /**
+   * Accepts nothing new, finishes what is in flight, then hangs up; in bounded time. Every connection that was accepted
+   * gets the answer to a request that it has sent.
+   */
   async close(): Promise<void> {
-    if (this.closing || !this.server.listening) return;
-    this.closing = true;
-    // Whoever waits for an answer is told not to send the next request here.
-    for (const res of this.inFlight) if (!res.headersSent) res.shouldKeepAlive = false;
-    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
-    const closeIdle = (): void => {
-      this.server.closeIdleConnections();
-      for (const socket of this.unanswered) socket.destroy();
-    };
-    closeIdle();
-    const sweep = setInterval(closeIdle, IDLE_SWEEP_MS);
+    if (this.closed !== undefined || !this.server.listening) return;
+    this.stopping = true;
+    await this.acceptAll();
+    this.hangUp();
+    // Not that of http.Server, which cuts off every connection that happens to be idle.
+    this.closed = new Promise((resolve) => NetServer.prototype.close.call(this.server, () => resolve()));
+    const sweep = setInterval(() => setImmediate(() => this.endSilent()), SWEEP_MS);
     const deadlineMs = Math.max(this.options.shutdownTimeoutMs - SHUTDOWN_RESERVE_MS, 50);
-    const deadline = setTimeout(() => this.server.closeAllConnections(), deadlineMs);
-    await closed;
+    const deadline = setTimeout(() => this.connections.destroyAll(), deadlineMs);
+    this.endSilent();
+    await this.closed;
     clearInterval(sweep);
     clearTimeout(deadline);
   }
 
-  private handle(req: Request, res: Response): void {
-    const { metrics, express, inFlightMax } = this.options;
+  /**
+   * What has connected by now lies in a queue of the kernel, which resets all of it when the port is closed. Node takes
+   * one of them in each turn of the event loop, so a turn that takes none has found the queue empty.
+   */
+  private async acceptAll(): Promise<void> {
+    let before: number;
+    let turns = 0;
+    do {
+      before = this.accepted;
+      await immediate();
+    } while (this.accepted > before && ++turns < ACCEPT_TURNS_MAX);
+  }
+
+  /** Whoever waits for an answer is told not to send the next request here. */
+  private hangUp(): void {
+    this.hangsUp = true;
+    for (const res of this.options.inFlight) if (!res.headersSent) res.shouldKeepAlive = false;
+  }
+
+  private endSilent(): void {
+    const busy = new Set<Socket>();
+    for (const res of this.options.inFlight) busy.add(res.req.socket);
+    this.connections.endSilent(busy, performance.now());
+  }
+
+  private handle(req: Request, res: Response, broken?: BrokenStatus): void {
+    const { metrics, express, inFlight } = this.options;
     const given = req.headers['x-request-id'];
     req.requestId = typeof given === 'string' && REQUEST_ID.test(given) ? given : makeRequestId();
     req.startedAt = performance.now();
-    this.unanswered.delete(req.socket);
-    if (this.closing) res.shouldKeepAlive = false;
-    metrics.begin();
-    this.inFlight.add(res);
+    if (this.hangsUp) {
+      // It came when our half was closed already: nobody could be told what became of it.
+      if (!req.socket.writable) return;
+      res.shouldKeepAlive = false;
+    }
+    inFlight.add(res);
     // Emitted once for every response: after it was sent, or when the caller hung up.
     res.on('close', () => this.finish(req, res));
-    if (this.inFlight.size > inFlightMax) {
-      const refusal = new Refusal('overloaded', `More than ${inFlightMax} requests are in flight.`);
-      metrics.countDropped(refusal.code);
-      sendProblem(req, res, refusal);
+    const hasNoHost = req.headers.host === undefined && req.httpVersionMinor === 1;
+    if (broken !== undefined || hasNoHost) {
+      sendBroken(req, res, broken ?? 400);
       return;
     }
-    express.app(req, res);
+    const refusal = this.refusalOf(req);
+    if (refusal === undefined) {
+      express.app(req, res);
+      return;
+    }
+    metrics.countDropped(refusal.code);
+    sendProblem(req, res, refusal);
+  }
+
+  private refusalOf(req: Request): Refusal | undefined {
+    const { guard, inFlight } = this.options;
+    const { overload } = inFlight;
+    if (overload !== undefined && !OPERATION_PATHS.has(pathOf(req))) return overload;
+    return guard.check(req);
+  }
+
+  /** What Node's parser could not read. Whole requests that came before it on the connection are answered first. */
+  private answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+    // Node reports the same again for everything that still comes in.
+    if (this.broken.has(socket)) return;
+    this.broken.add(socket);
+    const answer = (): void => answerBroken(socket, brokenStatusOf(error.code), makeRequestId());
+    let before = 0;
+    for (const res of this.options.inFlight) {
+      if (res.req.socket !== socket || !res.req.complete) continue;
+      before++;
+      res.once('close', () => {
+        if (--before === 0) answer();
+      });
+    }
+    if (before === 0) answer();
   }
 
   private finish(req: Request, res: Response): void {
-    const { metrics, log, slowRequestMs } = this.options;
-    this.inFlight.remove(res);
+    const { metrics, inFlight, log, slowRequestMs } = this.options;
+    inFlight.remove(res);
     const milliseconds = performance.now() - req.startedAt;
     const route = (req.route as { readonly path: string } | undefined)?.path ?? UNMATCHED;
     const status = res.writableFinished ? res.statusCode : CLIENT_CLOSED;
@@ -137,31 +235,3 @@ export class HttpServer {
     }
   }
 }
-
-/** What Node's parser could not read never becomes a request; the answer is written by hand. */
-function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
-    socket.destroy();
-    return;
-  }
-  const [status, reason] = BROKEN_REQUESTS[error.code ?? ''] ?? [400, 'Bad Request'];
-  const requestId = makeRequestId();
-  const document = {
-    ...problemDocument(
-      new Refusal('invalid_request', `The request is not valid HTTP: ${reason}.`),
-      requestId,
-    ),
-    title: reason,
-    status,
-  };
-  const body = JSON.stringify(document);
-  socket.end(
-    `HTTP/1.1 ${status} ${reason}\r\nContent-Type: application/problem+json\r\n` +
-      `Content-Length: ${Buffer.byteLength(body)}\r\nX-Request-Id: ${requestId}\r\nConnection: close\r\n\r\n${body}`,
-  );
-}
-
-const BROKEN_REQUESTS: Readonly<Record<string, readonly [status: number, reason: string]>> = {
-  HPE_HEADER_OVERFLOW: [431, 'Request Header Fields Too Large'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'Request Timeout'],
-};

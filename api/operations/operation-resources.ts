@@ -18,6 +18,8 @@ export interface OperationDependencies {
   readonly registry: Registry;
   /** A worker whose heartbeat is older than this counts as gone, in ms. */
   readonly workerTtlMs: number;
+  /** The process has been asked to end. */
+  readonly isStopping: () => boolean;
 }
 
 /** How much of the system is up. */
@@ -39,8 +41,10 @@ async function getReady(dependencies: OperationDependencies, req: Request, res: 
   const checks = await check(dependencies);
   const postgres = checks.postgres === 'ok' || checks.postgres === 'not_configured';
   const ready = checks.redis === 'ok' && checks.workers === 'ok' && postgres;
-  if (ready) sendJson(req, res, 200, { status: 'ready', checks });
-  else sendJson(req, res, 503, { status: 'not_ready', checks }, ['Retry-After', '1']);
+  const unready = ['Retry-After', '1'];
+  if (dependencies.isStopping()) sendJson(req, res, 503, { status: 'stopping', checks }, unready);
+  else if (ready) sendJson(req, res, 200, { status: 'ready', checks });
+  else sendJson(req, res, 503, { status: 'not_ready', checks }, unready);
 }
 
 async function check(dependencies: OperationDependencies): Promise<Checks> {

@@ -61,7 +61,7 @@ export function startApi(processes: NodeProcesses, entry: string): ApiProcess {
   return {
     listening,
     async stop() {
-      await api.stop(stopMsMax(config));
+      await api.stop(config.SHUTDOWN_DELAY_MS + stopMsMax(config));
       say('stopped', 'api');
     },
   };

@@ -138,8 +138,8 @@ describe('api: errors over HTTP', () => {
   it('answers 413 to a body that declares too many bytes, and goes on with the connection', async () => {
     const body = JSON.stringify(flag('u')).padEnd(100_001, ' ');
     const answers = await sendRaw(
-      `POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}` +
-        'GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
+      `POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}` +
+        'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n',
     );
     expect(answers.match(/HTTP\/1\.1 (\d+)/g)).to.deep.equal(['HTTP/1.1 413', 'HTTP/1.1 200']);
     expect(answers).to.include('"code":"body_too_large"');
@@ -149,8 +149,8 @@ describe('api: errors over HTTP', () => {
     const chunk = 'x'.repeat(60_000);
     const chunkText = `${chunk.length.toString(16)}\r\n${chunk}\r\n`;
     const answers = await sendRaw(
-      'POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
-        `${chunkText}${chunkText}0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`,
+      'POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n' +
+        `${chunkText}${chunkText}0\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
     );
     expect(answers.match(/HTTP\/1\.1 (\d+)/g)).to.deep.equal(['HTTP/1.1 413', 'HTTP/1.1 200']);
   });
@@ -161,7 +161,7 @@ describe('api: errors over HTTP', () => {
     socket.on('error', () => undefined);
     socket.resume();
     socket.write(
-      'POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n',
+      'POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000000000\r\n\r\n',
     );
     const megabyte = Buffer.alloc(1024 * 1024, 'x');
     const pump = (): void => {
@@ -176,7 +176,7 @@ describe('api: errors over HTTP', () => {
     const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
     await new Promise<void>((resolve) => socket.once('connect', () => resolve()));
     socket.write(
-      'POST /event HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"na',
+      'POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"na',
     );
     socket.end();
     socket.destroy();
@@ -261,7 +261,9 @@ describe('api: errors over HTTP', () => {
     const answer = await sendRaw('NONSENSE\r\n\r\n');
     expect(answer).to.match(/^HTTP\/1\.1 400 Bad Request\r\n/);
     expect(answer).to.include('application/problem+json').and.include('"code":"invalid_request"');
-    const long = await sendRaw(`GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`);
+    const long = await sendRaw(
+      `GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: ${'x'.repeat(20_000)}\r\n\r\n`,
+    );
     expect(long).to.match(/^HTTP\/1\.1 431 /);
   });
 

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
 import { BodyAborted, type BodyKind, BodyReader } from '../../../api/http/body.js';
+import { InFlight } from '../../../api/http/in-flight.js';
 
 describe('BodyReader', () => {
   const json = { 'content-type': 'application/json' };
@@ -12,7 +13,8 @@ describe('BodyReader', () => {
     Object.assign(Readable.from(chunks.map((chunk) => Buffer.from(chunk as string))), {
       headers,
     }) as unknown as IncomingMessage;
-  const reader = (bytesMax = 100): BodyReader => new BodyReader({ bytesMax });
+  const reader = (bytesMax = 100, unfinishedMax = 100, inFlight = new InFlight(100)): BodyReader =>
+    new BodyReader({ bytesMax, unfinishedMax, unfinishedBytesMax: 1000 }, inFlight);
 
   async function failure(work: Promise<unknown>): Promise<unknown> {
     try {
@@ -110,5 +112,26 @@ describe('BodyReader', () => {
     const reading = failure(reader().readJson(req));
     req.destroy();
     expect(await reading).to.be.instanceOf(BodyAborted);
+  });
+
+  it('counts a body as worked on from its end on', async () => {
+    const inFlight = new InFlight(0);
+    const req = request(['{}']);
+    const reading = failure(reader(100, 100, inFlight).readJson(req));
+    expect(inFlight.workedOn).to.equal(-1);
+    expect(await reading).to.equal('none');
+    expect(inFlight.workedOn).to.equal(0);
+  });
+
+  it('refuses an unfinished body beyond the bound, and takes one that is whole', async () => {
+    const bounded = reader(100, 1);
+    expect(await bounded.readJson(request(['2']))).to.equal(2);
+    const endless = Object.assign(new Readable({ read: () => undefined }), { headers: json });
+    const others = [endless, Object.assign(new Readable({ read: () => undefined }), { headers: json })];
+    const [held, refused] = others.map((req) => failure(bounded.readJson(req as unknown as IncomingMessage)));
+    expect(await refused).to.equal('overloaded');
+    expect(await bounded.readJson(request(['3']))).to.equal(3);
+    endless.destroy();
+    expect(await held).to.be.instanceOf(BodyAborted);
   });
 });
