@@ -16,6 +16,7 @@ export type RefusalCode =
   | 'receipt_not_found'
   | 'ambiguous_event'
   | 'unknown_rule'
+  | 'rule_removed'
   | 'not_found'
   | 'dead_letter_not_found'
   | 'not_replayable'

@@ -20,6 +20,7 @@ const PROBLEMS: Readonly<Record<RefusalCode, readonly [status: number, title: st
   receipt_not_found: [404, 'Receipt not found'],
   ambiguous_event: [409, 'Ambiguous event'],
   unknown_rule: [404, 'Unknown rule'],
+  rule_removed: [409, 'Rule removed'],
   not_found: [404, 'Not found'],
   dead_letter_not_found: [404, 'Dead letter not found'],
   not_replayable: [409, 'Not replayable'],

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import type { Rule } from '../../rules/restrictions/rule.js';
+import { RULE_NAME } from '../../rules/restrictions/rule-defects.js';
 import { readAskedSettingsOf } from '../../shared/control/control-log.js';
 import { MODES } from '../../shared/messages/events.js';
 import { classifyRedisError } from '../../shared/redis/store-unavailable.js';
@@ -12,6 +13,7 @@ import type { Handler, Resource } from '../http/routes.js';
 import { actorSchema, reasonSchema } from '../person-schemas.js';
 import { invalid, Refusal } from '../refusal.js';
 import { parseBody } from '../schema-defects.js';
+import { restrictedUsers } from './removed-rules.js';
 import type { RuleDependencies } from './rule-dependencies.js';
 import { limitsOf, rulesView } from './rule-view.js';
 import { type Applied, broadcast, record } from './send-control.js';
@@ -55,10 +57,11 @@ async function getRules(dependencies: RuleDependencies, req: Request, res: Respo
 }
 
 async function putMode(dependencies: RuleDependencies, req: Request, res: Response): Promise<void> {
-  const rule = ruleOf(dependencies, req);
+  const rule = await namedRule(dependencies, req);
   const body = parseBody(modeSchema, await dependencies.bodies.readJson(req));
   const { mode, lift = false } = body;
   if (lift && mode !== 'off') throw invalid('lift', 'goes with mode off only');
+  if (!lift) inRegistry(rule);
   dependencies.gate.pass();
   const { control } = await record(dependencies, rule.name, (asked) => ({
     request: { rule: rule.name, action: 'mode', mode, lift },
@@ -66,11 +69,11 @@ async function putMode(dependencies: RuleDependencies, req: Request, res: Respon
   }));
   note(dependencies, req, { control: control.control, rule: rule.name, action: 'mode', mode, lift }, body);
   const applied = await broadcast(dependencies, control, req.requestId);
-  answer(req, res, applied, { name: rule.name, mode, lifted: applied.lifted });
+  answer(req, res, applied, { name: rule.name, mode, lifted: applied.lifted, ...leftOver(rule) });
 }
 
 async function putTripwire(dependencies: RuleDependencies, req: Request, res: Response): Promise<void> {
-  const rule = ruleOf(dependencies, req);
+  const rule = inRegistry(await namedRule(dependencies, req));
   const { actor, reason, ...given } = parseBody(limitsSchema, await dependencies.bodies.readJson(req));
   const changes = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   if (Object.keys(changes).length === 0) throw invalid('', 'must name at least one limit');
@@ -95,7 +98,7 @@ async function putTripwire(dependencies: RuleDependencies, req: Request, res: Re
 /** The wire itself is re-armed at once; each partition decides in the new era from its control message on. */
 async function postRearm(dependencies: RuleDependencies, req: Request, res: Response): Promise<void> {
   const { redis, keys } = dependencies;
-  const rule = ruleOf(dependencies, req);
+  const rule = inRegistry(await namedRule(dependencies, req));
   const body = parseBody(whySchema, await dependencies.bodies.readOptionalJson(req));
   dependencies.gate.pass();
   const { control } = await record(dependencies, rule.name, () => ({
@@ -109,7 +112,7 @@ async function postRearm(dependencies: RuleDependencies, req: Request, res: Resp
 /** Lifts what the rule restricted in the tripwire's window; those users then no longer count in the window. */
 async function postRollback(dependencies: RuleDependencies, req: Request, res: Response): Promise<void> {
   const { redis, keys, limits } = dependencies;
-  const rule = ruleOf(dependencies, req);
+  const rule = await namedRule(dependencies, req);
   const body = parseBody(whySchema, await dependencies.bodies.readOptionalJson(req));
   dependencies.gate.pass();
   const { settings } = await readAskedSettingsOf(redis, keys, rule.name);
@@ -125,7 +128,7 @@ async function postRollback(dependencies: RuleDependencies, req: Request, res: R
   } else {
     dependencies.lateRollbacks.follow(rule.name, control.control);
   }
-  answer(req, res, applied, { name: rule.name, lifted: applied.lifted });
+  answer(req, res, applied, { name: rule.name, lifted: applied.lifted, ...leftOver(rule) });
 }
 
 /** 200 once every partition has applied it; 202 while some have not: they will. */
@@ -144,11 +147,39 @@ function note(
   log.info({ request: req.requestId, ...what, actor: who?.actor, reason: who?.reason }, 'rule changed');
 }
 
-function ruleOf({ rules }: RuleDependencies, req: Request): Rule {
-  const rule = rules.find((candidate) => candidate.name === req.params['name']);
+/** A rule of the registry, or the name of one that is gone from it and still restricts users. */
+type NamedRule = Rule | Removed;
+type Removed = Pick<Rule, 'name' | 'tripwire'> & { readonly isRemoved: true };
+
+/** @throws Refusal for a name that is neither */
+async function namedRule(dependencies: RuleDependencies, req: Request): Promise<NamedRule> {
+  const { rules, gate } = dependencies;
+  const name = req.params['name'] as string;
+  const rule = rules.find((candidate) => candidate.name === name);
   if (rule !== undefined) return rule;
+  gate.pass();
+  if (RULE_NAME.test(name) && (await restrictedUsers(dependencies, name)) > 0)
+    return { name, isRemoved: true };
   const known = rules.map((candidate) => candidate.name);
   throw new Refusal('unknown_rule', `There is no rule of this name. Known: ${known.join(', ')}.`, {
     members: { known },
   });
+}
+
+/** @throws Refusal for what only a rule that is there can be told */
+function inRegistry(rule: NamedRule): Rule {
+  if (!isRemoved(rule)) return rule;
+  throw new Refusal(
+    'rule_removed',
+    'The rule is gone from the registry. What it restricts can be lifted: by a rollback, or by mode off with lift.',
+  );
+}
+
+function isRemoved(rule: NamedRule): rule is Removed {
+  return 'isRemoved' in rule;
+}
+
+/** Only the rule knew which counters had made it match: they stay. */
+function leftOver(rule: NamedRule): object {
+  return isRemoved(rule) ? { counters_reset: false } : {};
 }

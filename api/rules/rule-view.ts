@@ -8,9 +8,10 @@ import { NEW_PARTITION, type PartitionState, type RuleErrors } from '../../share
 import { decodePartition } from '../../shared/state/state-codec.js';
 import { type TripwireStatus, tripwireStatus } from '../../shared/tripwire/tripwire-status.js';
 import { isoTimeOrNull } from '../restrictions/user-view.js';
+import { removedRules, restrictedUsers } from './removed-rules.js';
 import type { RuleDependencies } from './rule-dependencies.js';
 
-/** The answer of `GET /rules`. */
+/** The answer of `GET /rules`: those of the registry, then those that are gone from it and still restrict users. */
 export async function rulesView(dependencies: RuleDependencies): Promise<object> {
   const { redis, keys, rules, limits } = dependencies;
   const [asked, partitions] = await Promise.all([
@@ -18,22 +19,26 @@ export async function rulesView(dependencies: RuleDependencies): Promise<object>
     readPartitions(dependencies),
   ]);
   const population = partitions.reduce((sum, partition) => sum + partition.users, 0);
-  const views = rules.map(async (rule) => {
-    const settings = asked.get(rule.name) ?? {};
-    const ofRule = limitsOf(limits, rule, settings);
-    const status = await tripwireStatus(redis, keys, rule.name, ofRule.window_seconds);
+  const removed = await removedRules(dependencies, asked.keys());
+  const stateOf = async (name: string, tripwire: Rule['tripwire'], users: Promise<number> | number) => {
+    const ofRule = limitsOf(limits, { tripwire }, asked.get(name) ?? {});
+    const status = await tripwireStatus(redis, keys, name, ofRule.window_seconds);
     return {
-      name: rule.name,
-      version: rule.version,
-      description: rule.description,
-      mode: settings.mode ?? rule.mode,
-      feature: rule.feature,
-      shadow_users: partitions.reduce((sum, partition) => sum + (partition.shadow[rule.name] ?? 0), 0),
-      errors: errorsView(rule.name, partitions),
+      restricted_users: await users,
+      shadow_users: partitions.reduce((sum, partition) => sum + (partition.shadow[name] ?? 0), 0),
+      errors: errorsView(name, partitions),
       tripwire: tripwireView(status, ofRule, population),
     };
-  });
-  return { rules: await Promise.all(views) };
+  };
+  const known = rules.map(async ({ name, version, description, feature, mode, tripwire }) => ({
+    ...{ name, version, description, mode: asked.get(name)?.mode ?? mode, feature },
+    ...(await stateOf(name, tripwire, restrictedUsers(dependencies, name))),
+  }));
+  const gone = removed.map(async ({ name, feature, users }) => ({
+    ...{ name, version: null, description: null, mode: 'removed', feature },
+    ...(await stateOf(name, undefined, users)),
+  }));
+  return { rules: await Promise.all([...known, ...gone]) };
 }
 
 /** What the rule threw, on all partitions together. */
@@ -51,7 +56,11 @@ function errorsView(rule: string, partitions: readonly PartitionState[]): object
 }
 
 /** The limits in force, once every partition has heard of what was asked. */
-export function limitsOf(defaults: TripwireLimits, rule: Rule, { limits }: AskedSettings): TripwireLimits {
+export function limitsOf(
+  defaults: TripwireLimits,
+  rule: { readonly tripwire?: Rule['tripwire'] | undefined },
+  { limits }: AskedSettings,
+): TripwireLimits {
   return tripwireLimits(defaults, rule.tripwire, limits);
 }
 

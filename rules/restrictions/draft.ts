@@ -62,6 +62,12 @@ export function restrictedIndex(rule: string): string {
   return `restricted:${rule}`;
 }
 
+/**
+ * Name of the secondary index of the rules that have restricted users: `<feature>:<rule>`, by when they last did. It tells
+ * of rules that the registry no longer has.
+ */
+export const RESTRICTING_INDEX = 'restricting';
+
 /** What every outbox entry about a user says first. */
 export function aboutUser(context: Context): {
   tenant: string;

@@ -7,6 +7,7 @@ import {
   type Context,
   type Draft,
   modeOf,
+  RESTRICTING_INDEX,
   reservationKey,
   reservationOf,
   restrictedIndex,
@@ -91,6 +92,8 @@ function restrict(draft: Draft, rule: Rule, reason: string, context: Context): v
   };
   draft.user = { ...user, restrictions: [...user.restrictions, restriction] };
   effects.push({ kind: 'index', index: restrictedIndex(rule.name), member: memberOf(context), score: at });
+  const member = `${rule.feature}:${rule.name}`;
+  effects.push({ kind: 'index', index: RESTRICTING_INDEX, member, score: at });
   if (expiresAt !== null) {
     effects.push({ kind: 'timer', id: expireTimer(rule.name, context), dueAt: expiresAt });
   }

@@ -1,6 +1,6 @@
 import type { Effect } from '../../shared/effects.js';
 import type { Control, TripwireLimits } from '../../shared/messages/commands.js';
-import { MODES } from '../../shared/messages/events.js';
+import { MODES, type Mode } from '../../shared/messages/events.js';
 import type { Message } from '../../shared/messages/message.js';
 import {
   CONTROLS_REMEMBERED_MAX,
@@ -9,7 +9,6 @@ import {
   type RuleSettings,
 } from '../../shared/state/partition-state.js';
 import type { Catalog } from './compile-catalog.js';
-import type { Rule } from './rule.js';
 import { rollbackTimer } from './timer-id.js';
 
 export interface FoldedControl {
@@ -38,12 +37,11 @@ export function foldControl(
     ...partition,
     controls: [...partition.controls, control.control].slice(-CONTROLS_REMEMBERED_MAX),
   };
-  const compiled = catalog.byName.get(control.rule);
-  if (compiled === undefined)
+  if (!isApplicable(control, catalog))
     return { partition: remembered, effects: replyWith(reply, { unknown_rule: true }) };
   switch (control.action) {
     case 'mode':
-      return setMode(remembered, control, compiled.rule, reply, at);
+      return setMode(remembered, control, catalog.byName.get(control.rule)?.rule.mode ?? 'off', reply, at);
     case 'rollback':
       return startRollback(remembered, control, control.since, reply, at);
     case 'tripwire':
@@ -67,9 +65,15 @@ function foldAgain(
   if (partition.rollbacks.some((rollback) => rollback.control === control.control)) {
     return { partition: { ...partition, rollbacks }, effects: [] };
   }
-  if (!catalog.byName.has(control.rule))
+  if (!isApplicable(control, catalog))
     return { partition, effects: replyWith(reply, { unknown_rule: true }) };
   return { partition, effects: replyWith(reply, finalReply(control)) };
+}
+
+/** What a rule restricted can be lifted when the rule is gone from the registry, too: it takes the index of its users. */
+function isApplicable(control: Control, catalog: Catalog): boolean {
+  if (catalog.byName.has(control.rule)) return true;
+  return control.action === 'rollback' || (control.action === 'mode' && control.lift);
 }
 
 /** The answer to a control that has nothing left to do. */
@@ -81,22 +85,23 @@ function finalReply(control: Control): object {
 function setMode(
   partition: PartitionState,
   control: ModeControl,
-  rule: Rule,
+  ownMode: Mode,
   reply: string | undefined,
   at: number,
 ): FoldedControl {
-  const settings = partition.rules[rule.name] ?? {};
+  const { rule } = control;
+  const settings = settingsOf(partition, rule);
   if (!isNewerControl(control.control, settings.modeControl)) {
     return { partition, effects: replyWith(reply, finalReply(control)) };
   }
   const { shadowControl, ...kept } = settings;
-  const before = settings.mode ?? rule.mode;
+  const before = settings.mode ?? ownMode;
   const changed: RuleSettings = { ...kept, mode: control.mode, modeControl: control.control };
   const begun = before === 'shadow' ? shadowControl : control.control;
   const inShadow = control.mode === 'shadow' && begun !== undefined;
-  const { [rule.name]: _hits, ...otherShadow } = partition.shadow;
+  const { [rule]: _hits, ...otherShadow } = partition.shadow;
   const applied: PartitionState = {
-    ...withSettings(partition, rule.name, inShadow ? { ...changed, shadowControl: begun } : changed),
+    ...withSettings(partition, rule, inShadow ? { ...changed, shadowControl: begun } : changed),
     // The count belongs to one stay in shadow.
     shadow: control.mode === 'shadow' ? partition.shadow : otherShadow,
   };
@@ -158,6 +163,11 @@ function startRollback(
     partition: { ...partition, rollbacks: [...partition.rollbacks, rollback] },
     effects: [{ kind: 'timer', id: rollbackTimer(control), dueAt: at }],
   };
+}
+
+/** Own ones only: of a rule that is not in the registry the name may be anything. */
+function settingsOf({ rules }: PartitionState, rule: string): RuleSettings {
+  return (Object.hasOwn(rules, rule) ? rules[rule] : undefined) ?? {};
 }
 
 function withSettings(partition: PartitionState, rule: string, settings: RuleSettings): PartitionState {

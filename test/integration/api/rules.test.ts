@@ -65,7 +65,7 @@ describe('api: rules', () => {
     expect((body['rules'] as View[]).map(({ name }) => name)).to.deep.equal(RULES.map(({ name }) => name));
     expect(await view()).to.deep.equal({
       ...{ name: rule.name, version: rule.version, description: rule.description },
-      ...{ mode: 'live', feature: rule.feature, shadow_users: 0 },
+      ...{ mode: 'live', feature: rule.feature, restricted_users: 0, shadow_users: 0 },
       errors: { count: 0, last: null, at: null },
       tripwire: {
         ...{ state: 'armed', affected: 0, population: 0, share: 0, max_share: 0.05, max_users: null },

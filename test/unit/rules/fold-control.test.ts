@@ -2,11 +2,12 @@ import { expect } from 'chai';
 import { compileCatalog } from '../../../rules/restrictions/compile-catalog.js';
 import { foldControl } from '../../../rules/restrictions/fold-control.js';
 import { foldRollback } from '../../../rules/restrictions/fold-rollback.js';
+import type { Rule } from '../../../rules/restrictions/rule.js';
 import type { Control, TripwireLimits } from '../../../shared/messages/commands.js';
 import { NEW_PARTITION } from '../../../shared/state/partition-state.js';
 import { control, flag } from './messages.js';
 import { SimulatedPartition } from './simulated-partition.js';
-import { runawayRule } from './test-rules.js';
+import { burstRule, runawayRule } from './test-rules.js';
 
 const rule = 'runaway_rule';
 const limits: TripwireLimits = { max_share: 0.5, max_users: 3, min_population: 5, window_seconds: 60 };
@@ -88,6 +89,37 @@ describe('the control fold', () => {
       ['api/1', { unknown_rule: true }],
       ['api/2', { unknown_rule: true }],
     ]);
+  });
+
+  it('lifts what a rule restricted that is gone from the registry, with its windows and evidence', () => {
+    const gone: Rule = {
+      ...{ ...burstRule(), name: 'gone_rule', evidence: ['scam_message_flagged'] },
+      matches: (facts) => (facts.count('flags') >= 2 ? 'two' : null),
+      reset: (profile) => ({ ...profile, scamFlags: 0 }),
+    };
+    const lifts: readonly Control[] = [
+      { control: '9-0', rule: 'gone_rule', action: 'rollback', since: 0 },
+      { control: '9-0', rule: 'gone_rule', action: 'mode', mode: 'off', lift: true },
+    ];
+    for (const lift of lifts) {
+      const partition = new SimulatedPartition([gone]).run([flag(1, 'u'), flag(2, 'u')]);
+      expect(partition.user('u').restrictions).to.have.length(1);
+      expect(partition.index('restricting')).to.deep.equal({ 'message:gone_rule': 2 });
+      const later = partition.withRules([runawayRule()]);
+      later
+        .run([control(5, lift, 'api/1')])
+        .idle(6)
+        .run([control(7, lift, 'api/2')]);
+      const { restrictions, windows, recent, profile } = later.user('u');
+      expect([restrictions, windows, recent]).to.deep.equal([[], {}, {}]);
+      // What its reset was, nobody knows.
+      expect(profile.scamFlags).to.equal(2);
+      const applied = lift.action === 'mode' ? { applied: true } : {};
+      expect(replies(later)).to.deep.equal([
+        ['api/1', { ...applied, lifted: 1 }],
+        ['api/2', { ...applied, lifted: 0 }],
+      ]);
+    }
   });
 
   it('throws for what is no control', () => {

@@ -49,7 +49,13 @@ function withoutBad(partition: SimulatedPartition): object {
       );
       return [name, user.known, user.profile, windows, recent, restrictions, user.overrides, shadow];
     }),
-    indexes: indexes.filter(([name]) => name !== `restricted:${BAD}`),
+    indexes: indexes
+      .filter(([name]) => name !== `restricted:${BAD}`)
+      .map(([name, members]) => ({
+        name,
+        members: members.filter(([member]) => !member.endsWith(`:${BAD}`)),
+      }))
+      .filter(({ members }) => members.length > 0),
     timers: timers.filter(([name]) => !name.startsWith(`expire:${BAD}:`)),
     log: log.filter((effect) => !isAbout(effect)),
     at,
@@ -58,7 +64,9 @@ function withoutBad(partition: SimulatedPartition): object {
 
 function isAbout(effect: Effect): boolean {
   if (effect.kind === 'count') return 'rule' in effect && effect.rule === BAD;
-  if (effect.kind === 'index' || effect.kind === 'unindex') return effect.index === `restricted:${BAD}`;
+  if (effect.kind === 'index' || effect.kind === 'unindex') {
+    return effect.index === `restricted:${BAD}` || effect.member.endsWith(`:${BAD}`);
+  }
   if (effect.kind === 'timer' || effect.kind === 'cancel_timer')
     return effect.id.startsWith(`expire:${BAD}:`);
   return effect.kind === 'emit' && (effect.body as { readonly rule?: string }).rule === BAD;

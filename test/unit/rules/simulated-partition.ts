@@ -71,6 +71,13 @@ export class SimulatedPartition {
     });
   }
 
+  /** The partition as an owner with other rules finds it. */
+  withRules(rules: readonly Rule[]): SimulatedPartition {
+    const heir = new SimulatedPartition(rules, this.answer);
+    heir.committed = this.committed;
+    return heir;
+  }
+
   /** Folds entries in batches of the given sizes (the last one repeats); controls get a batch of their own. */
   run(entries: readonly Entry[], ...sizes: number[]): this {
     let batch: Entry[] = [];
@@ -137,7 +144,7 @@ export class SimulatedPartition {
     const sorted = <Value>(map: ReadonlyMap<string, Value>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
     return {
       documents: sorted(documents),
-      indexes: sorted(indexes).map(([name, members]) => [name, sorted(members)]),
+      indexes: sorted(indexes).map(([name, members]) => [name, sorted(members)] as const),
       timers: sorted(timers),
       log,
       at,
