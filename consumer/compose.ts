@@ -9,6 +9,7 @@ import { LockMetrics } from '../shared/lock/lock-metrics.js';
 import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis, whenReady as redisReady } from '../shared/redis/connect.js';
+import { persistenceDefect } from '../shared/redis/persistence.js';
 import type { Topic } from '../shared/topics.js';
 import { windowSettings } from '../shared/window-settings.js';
 import { BudgetMemory } from './budget-memory.js';
@@ -81,8 +82,9 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
 
   await waitForRedis();
   await claimInstallation(redis, keys, installationOf(config));
-  const defect = await evictionDefect(redis);
-  if (defect !== undefined) log.warn(defect);
+  for (const defect of [await evictionDefect(redis), await persistenceDefect(redis)]) {
+    if (defect !== undefined) log.warn(defect);
+  }
 
   const workerId = `w-${nanoid(10)}`;
   const engine: Engine = {

@@ -53,6 +53,13 @@ export const configSchema = z.object({
     .optional()
     .describe('Host of Redis, where REDIS_URL is not set.'),
   REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
+  REDIS_MEMORY_MAX: z
+    .string()
+    .regex(/^\d{1,15}([kmg]b)?$/, 'must be bytes, or a number with kb, mb or gb')
+    .optional()
+    .describe(
+      "Memory that the private Redis may use (bytes, or `512mb`, `2gb`); above it producers get 503. Unset: half of the machine's, or of the container's.",
+    ),
   DATABASE_URL: storeUrl(/^postgres(ql)?$/, 'postgres:// or postgresql://', databaseUrlDefect)
     .optional()
     .describe(

@@ -1,4 +1,5 @@
 import { mkdir, readFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { askRedis } from './ask-redis.js';
 import { spawnGuarded } from './guarded-command.js';
@@ -14,6 +15,8 @@ const preferredPort = 6399;
 
 export interface PrivateRedisOptions {
   readonly dataDir: string;
+  /** As Redis takes it: `2gb`; undefined: half of the machine's. */
+  readonly memoryMax: string | undefined;
   /** Folder of package.json. */
   readonly root: string;
   readonly groups: ProcessGroups;
@@ -32,7 +35,7 @@ export class PrivateRedis implements Store {
   }
 
   async start(signal: AbortSignal): Promise<{ url: string; description: string }> {
-    const { root, groups, say } = this.options;
+    const { root, groups, say, memoryMax = String(defaultMemoryMax()) } = this.options;
     const binary = await obtainRedis(root, groups, say);
     signal.throwIfAborted();
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
@@ -44,7 +47,10 @@ export class PrivateRedis implements Store {
         port: preferredPort,
         portTaken: /Address already in use/,
         spawn: (port) =>
-          spawnGuarded(binary, redisArguments(port), { cwd: this.folder, stopSignals: ['SIGTERM'] }),
+          spawnGuarded(binary, redisArguments(port, memoryMax), {
+            cwd: this.folder,
+            stopSignals: ['SIGTERM'],
+          }),
         ask: (port, pid) => ask(port, pid, binary),
         predecessor: () => this.predecessor(),
       },
@@ -79,14 +85,23 @@ function urlOf(port: number): string {
   return `redis://${privateHost}:${port}`;
 }
 
+/** Half of what this machine has, or of what the container we are in may use: the rest is for everything else. */
+export function defaultMemoryMax(
+  total: number = totalmem(),
+  constrained = process.constrainedMemory(),
+): number {
+  // 0 or undefined: there is no limit, or nothing is known of it.
+  return Math.floor(Math.min(total, constrained || total) / 2);
+}
+
 /** Paths stay relative to the working directory, the data folder: no name of a folder shows in the process list. */
-function redisArguments(port: number): readonly string[] {
+function redisArguments(port: number, memoryMax: string): readonly string[] {
   return [
     ...['--port', String(port), '--bind', privateHost, '--dir', './', '--daemonize', 'no'],
     ...['--pidfile', './redis.pid', '--logfile', './redis.log', '--loglevel', 'notice'],
     // At most a second of accepted messages is lost when the machine loses power, none when a process dies.
     ...['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''],
     // State may never be evicted: a full Redis refuses writes, and the API answers 503.
-    ...['--maxmemory-policy', 'noeviction'],
+    ...['--maxmemory', memoryMax, '--maxmemory-policy', 'noeviction'],
   ];
 }

@@ -10,9 +10,15 @@ import type { Store, StoreAnswer } from './store.js';
 export function redisStore({
   config,
   ...options
-}: Omit<PrivateRedisOptions, 'dataDir'> & { readonly config: Config }): Store {
+}: Omit<PrivateRedisOptions, 'dataDir' | 'memoryMax'> & { readonly config: Config }): Store {
   const { redisUrl: url } = config;
-  if (url === undefined) return new PrivateRedis({ ...options, dataDir: config.WEIR_DATA_DIR });
+  if (url === undefined) {
+    return new PrivateRedis({
+      ...options,
+      dataDir: config.WEIR_DATA_DIR,
+      memoryMax: config.REDIS_MEMORY_MAX,
+    });
+  }
   const { say } = options;
   const shown = withoutPassword(url);
   return new GivenStore({
