@@ -1,6 +1,6 @@
 import type { Refused, Remaining, TooLarge } from '../../shared/messages/admissions.js';
 import type { Admission } from '../../shared/state/budget-state.js';
-import { Refusal } from '../refusal.js';
+import { invalid, Refusal } from '../refusal.js';
 import { isoTime, isoTimeOrNull } from '../restrictions/user-view.js';
 import type { UndecidedReason } from './ask-worker.js';
 import type { AskedRequest, Given } from './fail-open.js';
@@ -117,6 +117,11 @@ export function endsOtherwise(asked: string, actual: number | null): Refusal {
   return new Refusal('admission_over', `The admission is ${how} already.`, {
     members: { retryable: false, admission_id: asked },
   });
+}
+
+/** What is used in a window is an exact number, however much is settled beyond what was granted. */
+export function noRoom(level: string): Refusal {
+  return invalid('actual_tokens', `would make what is used at ${level} in this window more than 2^53 - 1`);
 }
 
 export function unknownPipeline(pipelines: readonly string[]): Refusal {

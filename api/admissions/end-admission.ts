@@ -11,7 +11,7 @@ import type { Message } from '../../shared/messages/message.js';
 import { sendJson } from '../http/respond.js';
 import { parseBody } from '../schema-defects.js';
 import { sendCommand } from '../send-command.js';
-import { admissionOver, admissionView, endsOtherwise } from './admission-answers.js';
+import { admissionOver, admissionView, endsOtherwise, noRoom } from './admission-answers.js';
 import { cancelSchema, settleSchema } from './admission-bodies.js';
 import type { AdmissionDependencies } from './admission-dependencies.js';
 import { type NamedAdmission, namedAdmission, unknownAdmission } from './named-admission.js';
@@ -63,6 +63,7 @@ async function end(
     // No promise, although it is kept: the process that is to report the beginning may be gone.
     throw unknown;
   }
+  if (reply.kind === 'no_room') throw noRoom(reply.level);
   failOpen.decided(tenant, id);
   switch (reply.kind) {
     case 'ended':

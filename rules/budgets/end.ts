@@ -10,7 +10,7 @@ import type { Admission, AdmissionStatus, KeptEnd } from '../../shared/state/bud
 import { findAdmission, findEnd, withEnd, withoutEnd } from './admission-document.js';
 import { keepUntil } from './admit.js';
 import type { Books } from './books.js';
-import { requireRoom } from './window.js';
+import { fullLevel } from './window.js';
 
 /**
  * An admission's life:
@@ -29,7 +29,8 @@ export function settle(books: Books, { admission: id, actual }: SettleRequest): 
   if (admission.status === 'settled' && admission.charged === actual) return { kind: 'ended', admission };
   if (admission.status === 'settled' || admission.status === 'cancelled') return { kind: 'over', admission };
   const more = admission.expiry === 'release' ? actual : Math.max(0, actual - admission.granted);
-  requireRoom(books.present?.window ?? null, admission.path, more);
+  const level = fullLevel(books.present?.window ?? null, admission.path, more);
+  if (level !== undefined) return { kind: 'no_room', level };
   const settled =
     admission.status === 'held' ? settleHeld(books, admission, actual) : settleLate(books, admission, actual);
   return settled === undefined ? { kind: 'not_found' } : { kind: 'ended', admission: settled };

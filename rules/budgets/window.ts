@@ -83,12 +83,23 @@ function copyOfLevels(levels: ReadonlyMap<string, LevelUse>): Map<string, LevelU
   return copy;
 }
 
-/** @throws when so many tokens more would make a sum inexact. To be asked before anything is changed */
-export function requireRoom(window: BudgetWindow | null, path: readonly string[], tokens: number): void {
-  for (const name of path) {
+/**
+ * The level at which so many tokens more would make a sum inexact; undefined: there is room. To be asked before anything
+ * is changed.
+ */
+export function fullLevel(
+  window: Readonly<BudgetWindow> | null,
+  path: readonly string[],
+  tokens: number,
+): string | undefined {
+  return path.find((name) => {
     const use = window?.levels.get(name);
-    if (use !== undefined && use.settled + use.held > Number.MAX_SAFE_INTEGER - tokens) {
-      throw new Error(`what is used at ${name} would no longer be exact`);
-    }
-  }
+    return use !== undefined && use.settled + use.held > Number.MAX_SAFE_INTEGER - tokens;
+  });
+}
+
+/** @throws when there is no room: for what has no caller that could be told */
+export function requireRoom(window: BudgetWindow | null, path: readonly string[], tokens: number): void {
+  const level = fullLevel(window, path, tokens);
+  if (level !== undefined) throw new Error(`what is used at ${level} would no longer be exact`);
 }

@@ -162,6 +162,8 @@ export type EndReply =
   | { readonly kind: 'ended'; readonly admission: Admission }
   /** It has ended otherwise: another amount, settled instead of cancelled, … */
   | { readonly kind: 'over'; readonly admission: Admission }
+  /** Nothing has changed: with it, what is used at this level in the open window would no longer be an exact number. */
+  | { readonly kind: 'no_room'; readonly level: string }
   /** `kept`: the end waits for its beginning; it is the one that came first, so maybe another one than was asked for. */
   | { readonly kind: 'not_found'; readonly kept?: KeptEnd };
 

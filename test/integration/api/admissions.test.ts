@@ -236,6 +236,13 @@ describe('api: admissions', () => {
         expect(message.data).to.deep.equal({ admission: ID, ...data });
       });
 
+      it('answers 422 where sums would no longer be exact', async () => {
+        const answer = await answered(api, end(), () => ({ kind: 'no_room', level: 'global' }));
+        expectRefused(answer, 422, 'invalid_request', {
+          detail: 'actual_tokens would make what is used at global in this window more than 2^53 - 1.',
+        });
+      });
+
       it('answers 409 when it has ended otherwise', async () => {
         const answer = await answered(api, end(), () => ({
           kind: 'over',

@@ -8,7 +8,7 @@ import { type BudgetPartition, NAMES, SETTINGS } from './budget-partition.js';
 const ROOM = 1000;
 
 /** Folds a message where sums have room for 1000 tokens more in the open window, in a draft of the step. */
-function foldNearlyFull(to: BudgetPartition, at: number, message: Message): number {
+function foldNearlyFull(to: BudgetPartition, at: number, message: Message): number | object {
   const { admission } = message.data as { readonly admission: string };
   const state = structuredClone(to.state()!);
   const global = state.window!.levels.get('global')!;
@@ -18,7 +18,14 @@ function foldNearlyFull(to: BudgetPartition, at: number, message: Message): numb
   const before = structuredClone(draft);
   const states = { state: draft, admissions: to.admissions(admission), past: () => null };
   try {
-    foldBudgetMessage(message, states, { tenant: 'acme', at, settings: SETTINGS, names: NAMES, step });
+    const context = { tenant: 'acme', at, settings: SETTINGS, names: NAMES, step };
+    const { effects } = foldBudgetMessage(message, states, context);
+    const reply = effects.find((effect) => effect.kind === 'reply')?.body;
+    if (reply !== undefined && 'kind' in reply && reply.kind === 'no_room') {
+      expect(effects).to.have.lengthOf(1);
+      expect(draft).to.deep.equal(before);
+      return reply;
+    }
   } catch (error) {
     expect(draft).to.deep.equal(before);
     throw error;
@@ -30,11 +37,11 @@ function foldNearlyFull(to: BudgetPartition, at: number, message: Message): numb
 describe('sums of tokens', () => {
   const inexact = 'what is used at global would no longer be exact';
 
-  it('stay exact: an overrun that they could not hold throws, before anything is changed', () => {
+  it('stay exact: an overrun that they could not hold is refused, and nothing is changed', () => {
     const to = partitionWith();
     const { ids } = granted(to, NOON);
     const settled = (actual: number) => budgetMessage('settle', { admission: ids[0]!, actual });
-    expect(() => foldNearlyFull(to, NOON, settled(1101))).to.throw(inexact);
+    expect(foldNearlyFull(to, NOON, settled(1101))).to.deep.equal({ kind: 'no_room', level: 'global' });
     expect(foldNearlyFull(to, NOON, settled(1100))).to.equal(ROOM);
   });
 
@@ -43,11 +50,19 @@ describe('sums of tokens', () => {
     const { ids } = granted(to, NOON, { holdMs: 1 });
     to.idle(NOON + 1);
     const settled = (actual: number) => budgetMessage('settle', { admission: ids[0]!, actual });
-    expect(() => foldNearlyFull(to, NOON + 1, settled(1001))).to.throw(inexact);
+    const refused = foldNearlyFull(to, NOON + 1, settled(1001));
+    expect(refused).to.deep.equal({ kind: 'no_room', level: 'global' });
     expect(foldNearlyFull(to, NOON + 1, settled(1000))).to.equal(ROOM);
   });
 
-  it('stay exact: so does what was answered without a decision', () => {
+  it('stay exact: what could never be decided within the limits is refused by them', () => {
+    const to = partitionWith();
+    granted(to, NOON);
+    const asked = budgetMessage('admit', request({ admission: freshId(), priority: 'P0', estimated: 1000 }));
+    expect(foldNearlyFull(to, NOON, asked)).to.equal(0);
+  });
+
+  it('stay exact: what was answered without a decision throws: nobody waits for it', () => {
     const to = partitionWith();
     granted(to, NOON);
     const failed = (estimated: number) =>
