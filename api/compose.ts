@@ -12,6 +12,7 @@ import { createRegistry } from '../shared/metrics.js';
 import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
 import { tripwireLimits } from '../shared/tripwire/tripwire-limits.js';
+import { watchTripwires } from '../shared/tripwire/tripwire-metrics.js';
 import { windowSettings } from '../shared/window-settings.js';
 import { AdmissionMetrics } from './admissions/admission-metrics.js';
 import { admissionResources } from './admissions/admission-resources.js';
@@ -84,6 +85,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   lifecycle.onClose('backlog sampler', () => sampler.stop());
   metrics.watch(sampler, config.PARTITIONS);
   new ReconciliationMetrics(metrics.registry, redis, keys);
+  watchTripwires(metrics.registry, redis, keys, rules);
   const replies = new ReplyWaiter({ redis, subscriber, keys, deadlineMs: config.REPLY_DEADLINE_MS });
   replies.start();
   lifecycle.onClose('reply waiter', () => replies.stop());

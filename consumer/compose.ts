@@ -10,7 +10,8 @@ import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis, whenReady as redisReady } from '../shared/redis/connect.js';
 import { persistenceDefect } from '../shared/redis/persistence.js';
-import type { Topic } from '../shared/topics.js';
+import { allPartitions, partitionName, type Topic } from '../shared/topics.js';
+import { watchTripwires } from '../shared/tripwire/tripwire-metrics.js';
 import { windowSettings } from '../shared/window-settings.js';
 import { BudgetMemory } from './budget-memory.js';
 import { type Database, openDatabase, whenReady } from './database.js';
@@ -73,7 +74,9 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     commandTimeoutMs: Math.max(config.REDIS_COMMAND_TIMEOUT_MS, 1000),
   });
   const subscriber = connect('worker-subscriber');
-  const metrics = new ConsumerMetrics(createRegistry(), rules);
+  const partitions = allPartitions(config.PARTITIONS).map(partitionName);
+  const metrics = new ConsumerMetrics(createRegistry(), rules, partitions);
+  watchTripwires(metrics.registry, redis, keys, rules);
   const ops = await startOpsServer(metrics.registry, config.OPS_HOST, config.OPS_PORT);
   lifecycle.onClose('ops server', ops.close);
   lifecycle.onClose('watchdog', startWatchdog(config.STALL_MS_MAX));
@@ -111,13 +114,12 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     connectBlocking: (name) => connectRedis({ url, name, log }),
     probe,
   };
-  const lock = new DistributedLock({
-    redis,
-    keys,
-    owner: workerId,
-    metrics: new LockMetrics(metrics.registry),
-  });
   const databaseUrl = config.DATABASE_URL;
+  const lock = new DistributedLock({
+    ...{ redis, keys, owner: workerId },
+    // Without Postgres nothing is locked.
+    ...(databaseUrl === undefined ? {} : { metrics: new LockMetrics(metrics.registry) }),
+  });
   const database =
     databaseUrl === undefined
       ? undefined

@@ -41,6 +41,9 @@ export interface DatabaseOptions {
   readonly lifecycle: Lifecycle;
 }
 
+/** The lock under which one worker migrates. */
+const MIGRATIONS = 'migrations';
+
 /**
  * Opens Postgres for a worker, and brings its schema up to date in the background, trying for as long as it takes:
  * a worker decides without Postgres too.
@@ -57,6 +60,7 @@ export function openDatabase(options: DatabaseOptions): Database {
     log,
     lifecycle,
   });
+  lock.expect(MIGRATIONS);
   const closed = new AbortController();
   lifecycle.onClose('migrations', () => closed.abort());
   const { signal } = closed;
@@ -66,7 +70,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       for (let last = ''; !signal.aborted; retryMs = Math.min(retryMs * 2, RETRY_MS_MAX)) {
         try {
           if (!(await isPresent(pool))) {
-            await lock.run('migrations', { ...LOCK, signal }, () =>
+            await lock.run(MIGRATIONS, { ...LOCK, signal }, () =>
               migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
             );
           }

@@ -1,8 +1,9 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import { isAdmissionCount, type UsageCountEffect } from '../shared/effects.js';
+import { isAdmissionCount, RULE_COUNTS, type UsageCountEffect } from '../shared/effects.js';
 import { AdmissionMetrics } from './admission-metrics.js';
 import type { StepOutcome } from './engine/fold-step.js';
 import type { PartitionSight } from './engine/housekeep.js';
+import { RUN_ENDS } from './engine/run-end.js';
 import type { ArchiveMetrics } from './sinks/postgres-archive.js';
 
 /** Metrics of a worker process. Counts are added when a commit is confirmed, never before. */
@@ -36,6 +37,7 @@ export class ConsumerMetrics {
   constructor(
     readonly registry: Registry,
     rules: readonly { readonly name: string }[],
+    partitions: readonly string[],
   ) {
     this.admissions = new AdmissionMetrics(registry);
     const gauge = (name: string, help: string, labelNames: string[] = ['partition']) =>
@@ -77,7 +79,6 @@ export class ConsumerMetrics {
     this.deadLetters = counter('weir_dead_letters_total', 'Dead letters written.');
     this.ruleEvents = counter('weir_rule_events_total', 'What rules did.', ['rule', 'kind']);
     this.ruleErrors = counter('weir_rule_errors_total', 'Times something of a rule threw.', ['rule']);
-    for (const { name } of rules) this.ruleErrors.inc({ rule: name }, 0);
     this.trips = counter('weir_tripwire_trips_total', 'Tripwires tripped.', ['rule']);
     this.windowCuts = counter(
       'weir_dedupe_window_cuts_total',
@@ -120,6 +121,33 @@ export class ConsumerMetrics {
     for (const kind of ['missing', 'refused', 'skipped', 'window_refused', 'ahead', 'behind'])
       this.archiveProblems.inc({ kind }, 0);
     for (const outcome of ['accepted', 'duplicate', 'dead']) this.messages.inc({ outcome }, 0);
+    for (const { name } of rules) this.beginRule(name);
+    for (const partition of partitions) this.beginPartition(partition);
+  }
+
+  /** A counter that is born at 1 has not increased: who watches for the first time would miss it. */
+  private beginRule(rule: string): void {
+    for (const kind of RULE_COUNTS) this.ruleEvents.inc({ rule, kind }, 0);
+    this.ruleErrors.inc({ rule }, 0);
+    this.trips.inc({ rule }, 0);
+  }
+
+  private beginPartition(partition: string): void {
+    for (const kind of ['acquired', ...RUN_ENDS]) this.leaseChanges.inc({ partition, kind }, 0);
+    for (const counter of [this.fencedCommits, this.deadLetters, this.windowCuts, this.idleSeconds]) {
+      counter.inc({ partition }, 0);
+    }
+    this.disown(partition);
+  }
+
+  /** A partition owned elsewhere is reported there. */
+  private disown(partition: string): void {
+    for (const gauge of [
+      ...[this.waiting, this.backlog, this.oldestAge, this.outbox, this.outboxBytes],
+      ...[this.deadLettersWaiting, this.remembered],
+    ]) {
+      gauge.set({ partition }, 0);
+    }
   }
 
   sawPartition(partition: string, sight: PartitionSight, rememberedIds: number): void {
@@ -155,19 +183,7 @@ export class ConsumerMetrics {
 
   leaseChanged(partition: string, kind: string): void {
     this.leaseChanges.inc({ partition, kind });
-    // A partition owned elsewhere is reported there.
-    if (kind === 'acquired') return;
-    this.waiting.remove({ partition });
-    for (const gauge of [
-      this.backlog,
-      this.oldestAge,
-      this.outbox,
-      this.outboxBytes,
-      this.deadLettersWaiting,
-      this.remembered,
-    ]) {
-      gauge.remove({ partition });
-    }
+    if (kind !== 'acquired') this.disown(partition);
   }
 
   fenced(partition: string): void {

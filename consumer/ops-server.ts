@@ -1,6 +1,9 @@
 import { createServer, type Server } from 'node:http';
 import type { Registry } from 'prom-client';
 import { listenError, opsAddress } from '../shared/listen-error.js';
+import { VERSION } from '../shared/version.js';
+
+const HEALTH = JSON.stringify({ status: 'ok', version: VERSION });
 
 /**
  * A worker's own `/health` and `/metrics`. Nothing else: workers take no requests. Resolves with the URL once it listens.
@@ -13,7 +16,7 @@ export async function startOpsServer(
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   const server = createServer((request, response) => {
     if (request.method === 'GET' && request.url === '/health') {
-      response.setHeader('Content-Type', 'application/json').end('{"status":"ok"}');
+      response.setHeader('Content-Type', 'application/json').end(HEALTH);
     } else if (request.method === 'GET' && request.url === '/metrics') {
       registry.metrics().then(
         (text) => response.setHeader('Content-Type', registry.contentType).end(text),

@@ -58,9 +58,11 @@ export interface UnindexEffect {
 /** Add to a counter, once the commit is confirmed. Lost with the process: counters are for seeing, not billing. */
 export type CountEffect = RuleCountEffect | RuleErrorEffect | UsageCountEffect | AdmissionCountEffect;
 
+export const RULE_COUNTS = ['rule_hits', 'rule_shadow_hits', 'rule_denied', 'restrictions_lifted'] as const;
+
 export interface RuleCountEffect {
   readonly kind: 'count';
-  readonly metric: 'rule_hits' | 'rule_shadow_hits' | 'rule_denied' | 'restrictions_lifted';
+  readonly metric: (typeof RULE_COUNTS)[number];
   readonly rule: string;
 }
 

@@ -1,6 +1,6 @@
 import type { Express, NextFunction, Request, Response } from 'express';
 import type { Logger } from '../../shared/logging.js';
-import type { ApiMetrics } from '../metrics.js';
+import { type ApiMetrics, UNMATCHED } from '../metrics.js';
 import { Refusal } from '../refusal.js';
 import { BodyAborted } from './body.js';
 import { sendProblem, statusOf, toRefusal } from './problem.js';
@@ -17,6 +17,9 @@ export interface Resource {
   readonly status?: number;
 }
 
+/** What any path may answer, and alerts may look at: of these the first one is to be noticed. */
+const ANY_STATUSES = [422, 429, 500, 503];
+
 /** Adds the resources, with 405 and OPTIONS for each, 404 for the rest, and the one place where errors end. */
 export function addRoutes(
   app: Express,
@@ -30,7 +33,7 @@ export function addRoutes(
     for (const [method, handler] of Object.entries(methods) as [Method, Handler][]) {
       route[method](handler);
       allowed.push(method.toUpperCase(), ...(method === 'get' ? ['HEAD'] : []));
-      metrics.expect(method.toUpperCase(), path, status);
+      for (const expected of [status, ...ANY_STATUSES]) metrics.expect(method.toUpperCase(), path, expected);
     }
     const allow = [...allowed, 'OPTIONS'].join(', ');
     route.all((req: Request, res: Response) => {
@@ -41,6 +44,7 @@ export function addRoutes(
       sendProblem(req, res, new Refusal('method_not_allowed', `This path takes ${allow}.`, { allow }));
     });
   }
+  metrics.expect('GET', UNMATCHED, 404);
   app.use((req: Request, res: Response) => {
     sendProblem(req, res, new Refusal('not_found', 'There is nothing under this path.'));
   });

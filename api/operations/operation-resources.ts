@@ -2,6 +2,7 @@ import type { Request, Response } from 'express';
 import type { Redis } from 'ioredis';
 import type { Registry } from 'prom-client';
 import type { Keys } from '../../shared/keys.js';
+import { VERSION } from '../../shared/version.js';
 import { countLiveWorkers } from '../backlog-sampler.js';
 import { sendJson, sendText } from '../http/respond.js';
 import type { Resource } from '../http/routes.js';
@@ -22,6 +23,12 @@ export interface OperationDependencies {
   readonly isStopping: () => boolean;
 }
 
+/** What a caller that knows no path is told. */
+const WELCOME = {
+  ...{ name: 'weir', version: VERSION, documentation: 'docs/http-api.md' },
+  links: { health: '/health', ready: '/ready', metrics: '/metrics', rules: '/rules' },
+};
+
 /** How much of the system is up. */
 interface Checks {
   readonly redis: 'ok' | 'down';
@@ -31,7 +38,11 @@ interface Checks {
 
 export function operationResources(dependencies: OperationDependencies): Resource[] {
   return [
-    { path: '/health', methods: { get: (req, res) => sendJson(req, res, 200, { status: 'ok' }) } },
+    { path: '/', methods: { get: (req, res) => sendJson(req, res, 200, WELCOME) } },
+    {
+      path: '/health',
+      methods: { get: (req, res) => sendJson(req, res, 200, { status: 'ok', version: VERSION }) },
+    },
     { path: '/ready', methods: { get: (req, res) => getReady(dependencies, req, res) } },
     { path: '/metrics', methods: { get: (req, res) => getMetrics(dependencies, req, res) } },
   ];

@@ -4,16 +4,19 @@ import { NewerEntryError } from './entry-buffer.js';
 import { FencedError } from './fenced-error.js';
 import { GaveUpError } from './retry.js';
 
-/** Why a runner ended; what to do next is its worker's business. */
-export type RunEnd =
+export const RUN_ENDS = [
   /** Asked to stop; the lease was released. */
-  | 'released'
+  'released',
   /** The lease went to somebody else, or the head is not where this owner left it. */
-  | 'lost'
+  'lost',
   /** The partition holds data of a newer version. */
-  | 'newer'
+  'newer',
   /** An error that repeating would not cure. */
-  | 'failed';
+  'failed',
+] as const;
+
+/** Why a runner ended; what to do next is its worker's business. */
+export type RunEnd = (typeof RUN_ENDS)[number];
 
 /** Why a runner that threw has ended. @param isLost the lease is known to be gone */
 export function endOf(error: unknown, isLost: boolean, log: Logger): RunEnd {

@@ -50,5 +50,6 @@ export function startMaintenance(options: MaintenanceOptions): void {
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
     }),
   ];
+  for (const { name } of tasks) lock.expect(name);
   void ready.then(() => schedule.start(tasks));
 }

@@ -42,6 +42,11 @@ export interface AcquireOptions {
 export class DistributedLock {
   constructor(private readonly options: DistributedLockOptions) {}
 
+  /** Makes the metrics of a lock that will be asked for exist at 0. */
+  expect(name: string): void {
+    this.options.metrics?.expect(name);
+  }
+
   /**
    * @throws LockTimeout when it is not free within `waitMs`; the reason of `signal` when that is aborted; what Redis
    *   says when that is no passing failure

@@ -32,6 +32,14 @@ export class LockMetrics {
     });
   }
 
+  /** Makes the metrics of a name exist at 0. */
+  expect(name: string): void {
+    for (const counter of [this.acquiredTotal, this.contendedTotal, this.timeoutsTotal, this.lostTotal]) {
+      counter.inc({ name }, 0);
+    }
+    for (const histogram of [this.waitSeconds, this.holdSeconds]) histogram.zero({ name });
+  }
+
   acquired(name: string, waitedMs: number): void {
     this.acquiredTotal.inc({ name });
     this.waitSeconds.observe({ name }, waitedMs / 1000);

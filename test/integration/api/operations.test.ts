@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
+import { VERSION } from '../../../shared/version.js';
 import { patient } from '../../support/redis-server.js';
 import { ApiUnderTest, flag } from './api-under-test.js';
 
@@ -10,7 +11,7 @@ describe('api: operations', () => {
   it('is healthy while it lives', async () => {
     api = await ApiUnderTest.start();
     const answer = await api.get('/health');
-    expect([answer.status, answer.body]).to.deep.equal([200, { status: 'ok' }]);
+    expect([answer.status, answer.body]).to.deep.equal([200, { status: 'ok', version: VERSION }]);
   });
 
   it('is ready when a worker lives and every partition has an owner', async () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { VERSION } from '../../../shared/version.js';
 import { until } from '../../support/redis-server.js';
 import { WeirFixture } from '../../support/weir-fixture.js';
 import { flag } from './people.js';
@@ -17,7 +18,7 @@ describe('contract: operations', () => {
     for (const workers of [0, 1]) {
       if (workers === 1) await weir.worker();
       const { status, body, headers } = await weir.http.get('/health');
-      expect([status, body]).to.deep.equal([200, { status: 'ok' }]);
+      expect([status, body]).to.deep.equal([200, { status: 'ok', version: VERSION }]);
       expect(headers.get('content-type')).to.equal('application/json');
     }
   });
@@ -105,7 +106,7 @@ describe('contract: operations', () => {
     const { opsUrl } = await weir.worker();
     await weir.ready();
     const health = await fetch(`${opsUrl}/health`);
-    expect([health.status, await health.json()]).to.deep.equal([200, { status: 'ok' }]);
+    expect([health.status, await health.json()]).to.deep.equal([200, { status: 'ok', version: VERSION }]);
     const text = await (await fetch(`${opsUrl}/metrics`)).text();
     const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name!);
     expect(names.filter((name) => !/^(weir|process|nodejs)_/.test(name))).to.deep.equal([]);
