@@ -29,6 +29,7 @@ import { InFlight } from './http/in-flight.js';
 import { addRoutes } from './http/routes.js';
 import { HttpServer } from './http/server.js';
 import { ApiMetrics } from './metrics.js';
+import { MemoryMetrics } from './operations/memory-metrics.js';
 import { operationResources } from './operations/operation-resources.js';
 import { ReplyWaiter } from './replies.js';
 import { decisionResources } from './restrictions/decisions.js';
@@ -86,6 +87,7 @@ export async function composeApi({ config, lifecycle, log, rules, onMismatch }: 
   metrics.watch(sampler, config.PARTITIONS);
   new ReconciliationMetrics(metrics.registry, redis, keys);
   watchTripwires(metrics.registry, redis, keys, rules);
+  new MemoryMetrics(metrics.registry, redis);
   const replies = new ReplyWaiter({ redis, subscriber, keys, deadlineMs: config.REPLY_DEADLINE_MS });
   replies.start();
   lifecycle.onClose('reply waiter', () => replies.stop());

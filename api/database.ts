@@ -6,6 +6,7 @@ import { appUrl, tenantKey } from '../shared/postgres/database-url.js';
 import { migrationNames } from '../shared/postgres/migrations.js';
 import { TenantDatabase } from '../shared/postgres/tenant-context.js';
 import { PostgresCheck, type PostgresState } from './operations/postgres-check.js';
+import { OwnDatabase } from './own-database.js';
 
 /** Longer than the statement_timeout of the role (5 s): then it is the server that does not answer. */
 const QUERY_TIMEOUT_MS = 6000;
@@ -13,7 +14,7 @@ const CHECK_TIMEOUT_MS = 1000;
 
 export interface Database {
   /** undefined without DATABASE_URL. */
-  readonly tenants: TenantDatabase | undefined;
+  readonly tenants: OwnDatabase | undefined;
   /** Answers within a second. */
   readonly state: () => Promise<PostgresState>;
 }
@@ -39,7 +40,10 @@ export function createDatabase(config: Config, log: Logger, lifecycle: Lifecycle
     }),
     log,
     newest: migrationNames().at(-1)!,
+    namespace: config.WEIR_NAMESPACE,
+    partitions: config.PARTITIONS,
     deadlineMs: CHECK_TIMEOUT_MS,
   });
-  return { tenants: new TenantDatabase(pool, tenantKey(ownerUrl)), state: () => check.state() };
+  const tenants = new OwnDatabase(new TenantDatabase(pool, tenantKey(ownerUrl)), check);
+  return { tenants, state: () => check.state() };
 }

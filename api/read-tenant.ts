@@ -1,13 +1,14 @@
 import { isPostgresTransient, isUnmigrated } from '../shared/postgres/errors.js';
-import type { TenantDatabase, TenantTransaction } from '../shared/postgres/tenant-context.js';
+import type { TenantTransaction } from '../shared/postgres/tenant-context.js';
 import { StoreUnavailable } from '../shared/redis/store-unavailable.js';
+import type { OwnDatabase } from './own-database.js';
 
 /**
  * Reads from Postgres in one transaction, in the tenant's context of the caller.
- * @throws TenantRequired outside of one, StoreUnavailable while Postgres is away (rejects)
+ * @throws TenantRequired outside of one, StoreUnavailable while Postgres is away, Refusal wrong_database (rejects)
  */
 export async function readTenant<T>(
-  database: TenantDatabase,
+  database: OwnDatabase,
   work: (trx: TenantTransaction) => Promise<T>,
 ): Promise<T> {
   try {

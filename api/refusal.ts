@@ -33,6 +33,7 @@ export type RefusalCode =
   | 'body_too_large'
   | 'backlog_full'
   | 'store_unavailable'
+  | 'wrong_database'
   | 'overloaded'
   | 'internal_error';
 

@@ -8,6 +8,7 @@ import { sinkUrl } from '../shared/postgres/database-url.js';
 import { isPostgresTransient } from '../shared/postgres/errors.js';
 import { migrate } from '../shared/postgres/migrate.js';
 import { migrationNames } from '../shared/postgres/migrations.js';
+import { otherOwner } from '../shared/postgres/other-owner.js';
 
 /** How long a sink waits for the schema before it says that it failed: a worker starts faster than it migrates. */
 const READY_MS = 3000;
@@ -118,15 +119,8 @@ async function claim(pool: pg.Pool, namespace: string, partitions: number): Prom
     'INSERT INTO installation (namespace, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING',
     [namespace, partitions],
   );
-  const { rows } = await pool.query<{ namespace: string; partitions: number }>(
-    'SELECT namespace, partitions FROM installation',
-  );
-  const [owner] = rows;
-  if (owner?.namespace === namespace && owner.partitions === partitions) return;
-  throw new Error(
-    `DATABASE_URL: this database belongs to the installation ${owner?.namespace} with ${owner?.partitions} partitions; ` +
-      `this one is ${namespace} with ${partitions}. Give it a database of its own.`,
-  );
+  const other = await otherOwner(pool, { namespace, partitions });
+  if (other !== undefined) throw new Error(`DATABASE_URL: ${other}. Give it a database of its own.`);
 }
 
 /** @throws when the schema is not ready within a short time: to be called again */

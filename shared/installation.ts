@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Config } from './config.js';
 import type { Keys } from './keys.js';
+import { evicts, readMemory } from './redis/memory.js';
 import { SetupError } from './setup-error.js';
 
 /** What an installation was created with, and cannot be changed: the data lies where these say. */
@@ -55,13 +56,9 @@ export async function recordedPartitions(redis: Redis, keys: Keys): Promise<numb
   return recorded === null ? undefined : Number(recorded);
 }
 
-/**
- * What is wrong with how Redis treats its data when memory runs out; undefined when nothing is, or when the
- * server does not say. Under any policy but `noeviction` Redis deletes decision state silently.
- */
+/** What is wrong with how Redis treats its data when memory runs out; undefined when nothing is, or it does not say. */
 export async function evictionDefect(redis: Redis): Promise<string | undefined> {
-  const memory = await redis.info('memory');
-  const policy = /^maxmemory_policy:(\S+)/m.exec(memory)?.[1];
-  if (policy === undefined || policy === 'noeviction') return undefined;
-  return `Redis has maxmemory-policy ${policy}: when memory runs out it deletes decisions. Set noeviction.`;
+  const memory = await readMemory(redis);
+  if (memory === undefined || !evicts(memory)) return undefined;
+  return `Redis has maxmemory-policy ${memory.policy}: when memory runs out it deletes decisions. Set noeviction.`;
 }

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Redis } from 'ioredis';
-import type { TenantDatabase } from '../../shared/postgres/tenant-context.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import { callerTenant } from '../caller-tenant.js';
 import type { BodyReader } from '../http/body.js';
+import type { OwnDatabase } from '../own-database.js';
 import type { CommandDependencies } from '../send-command.js';
 import type { Slots } from '../slots.js';
 import type { StoreGate } from '../store-gate.js';
@@ -16,7 +16,7 @@ export interface BudgetDependencies extends CommandDependencies {
   readonly gate: StoreGate;
   readonly bodies: BodyReader;
   /** undefined: this process has no DATABASE_URL. */
-  readonly database: TenantDatabase | undefined;
+  readonly database: OwnDatabase | undefined;
   /** BUDGET_WINDOW_SECONDS, in ms: where a tenant has no window of its own. */
   readonly windowMs: number;
 }

@@ -37,6 +37,7 @@ const PROBLEMS: Readonly<Record<RefusalCode, readonly [status: number, title: st
   body_too_large: [413, 'Body too large'],
   backlog_full: [429, 'Backlog full'],
   store_unavailable: [503, 'Store unavailable'],
+  wrong_database: [503, 'Wrong database'],
   overloaded: [503, 'Overloaded'],
   internal_error: [500, 'Internal error'],
 };

@@ -1,19 +1,20 @@
 import type pg from 'pg';
 import type { Logger } from '../../shared/logging.js';
 import { isUnmigrated } from '../../shared/postgres/errors.js';
+import { type Ours, otherOwner } from '../../shared/postgres/other-owner.js';
 
 /**
  * - `ok`: answers, its schema is as new as this process knows or newer, and row level security binds us
  * - `migrating`: answers, but no worker has brought the schema up to date yet
+ * - `another_installation`: the workers of another one write into it; nothing of it is served
  * - `down`: does not answer in time
  * - `not_configured`: there is no DATABASE_URL
  */
-export type PostgresState = 'ok' | 'down' | 'migrating' | 'not_configured';
+export type PostgresState = 'ok' | 'down' | 'migrating' | 'another_installation' | 'not_configured';
 
 /** Served by no index: two functions. */
 const ASK = `SELECT weir_schema_version() AS version, row_security_active('usage_events') AS bound`;
-
-export interface PostgresCheckOptions {
+export interface PostgresCheckOptions extends Ours {
   /** Of the application role, for this check alone: it must not wait behind queries. One connection is enough. */
   readonly pool: pg.Pool;
   readonly log: Logger;
@@ -55,6 +56,8 @@ export class PostgresCheck {
       if (version === null || version < newest) {
         return this.found('migrating', `its schema is ${version}, not yet ${newest}`);
       }
+      const other = await otherOwner(pool, this.options);
+      if (other !== undefined) return this.found('another_installation', other);
       return this.found('ok', '');
     } catch (error) {
       return this.found(isUnmigrated(error) ? 'migrating' : 'down', (error as Error).message);

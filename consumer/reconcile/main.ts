@@ -10,6 +10,7 @@ import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectPostgres } from '../../shared/postgres/connect.js';
 import { sinkUrl } from '../../shared/postgres/database-url.js';
+import { otherOwner } from '../../shared/postgres/other-owner.js';
 import type { BudgetReconciliation } from '../../shared/reconciliation/budget-reconciliation.js';
 import type { Reconciliation } from '../../shared/reconciliation/reconciliation.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
@@ -46,6 +47,7 @@ run().then(finish, notCompared);
 async function run(): Promise<number> {
   const { sinceMs, json } = readArguments();
   const stores = await connect();
+  await refuseOther(stores);
   const usage = await timed(() => compareUsage(stores, sinceMs));
   const budgets = await timed(() => compareBudgets(stores, sinceMs));
   const text = json
@@ -100,6 +102,13 @@ async function connect(): Promise<Stores> {
   const pool = connectPostgres({ url: sinkUrl(databaseUrl), name: 'reconcile', log, lifecycle, poolMax: 1 });
   await whenReady(redis, READY_MS);
   return { config, redis, pool, keys: new Keys(config.WEIR_NAMESPACE) };
+}
+
+/** Rows of another installation are not made of what is in this Redis. */
+async function refuseOther({ config, redis, pool, keys }: Stores): Promise<void> {
+  const partitions = (await recordedPartitions(redis, keys)) ?? config.PARTITIONS;
+  const other = await otherOwner(pool, { namespace: config.WEIR_NAMESPACE, partitions });
+  if (other !== undefined) throw new Error(`DATABASE_URL: ${other}`);
 }
 
 function compareUsage({ config, redis, pool, keys }: Stores, sinceMs: number): Promise<Reconciliation> {

@@ -1,10 +1,11 @@
 import type { Request, Response } from 'express';
 import type { Redis } from 'ioredis';
 import type { Keys } from '../../../shared/keys.js';
-import { type TenantDatabase, withTenant } from '../../../shared/postgres/tenant-context.js';
+import { withTenant } from '../../../shared/postgres/tenant-context.js';
 import { HotUsage } from '../../../shared/usage/hot-usage.js';
 import { callerTenant } from '../../caller-tenant.js';
 import type { Handler } from '../../http/routes.js';
+import type { OwnDatabase } from '../../own-database.js';
 import { invalid } from '../../refusal.js';
 import type { StoreGate } from '../../store-gate.js';
 import { LargeAnswers } from './large-answers.js';
@@ -20,7 +21,7 @@ export interface UsageQueryOptions {
   readonly keys: Keys;
   readonly gate: StoreGate;
   /** undefined: this process has no DATABASE_URL. */
-  readonly database: TenantDatabase | undefined;
+  readonly database: OwnDatabase | undefined;
   readonly partitions: number;
   /** Length of a window, in ms. */
   readonly windowMs: number;

@@ -9,8 +9,9 @@ import {
   findWindowsAt,
   type WindowRows,
 } from '../../../shared/postgres/repositories/windows-repository.js';
-import type { TenantDatabase, TenantTransaction } from '../../../shared/postgres/tenant-context.js';
+import type { TenantTransaction } from '../../../shared/postgres/tenant-context.js';
 import type { StartRange } from '../../../shared/usage/hot-usage.js';
+import type { OwnDatabase } from '../../own-database.js';
 import { readTenant } from '../../read-tenant.js';
 
 /**
@@ -18,7 +19,7 @@ import { readTenant } from '../../read-tenant.js';
  * Every method rejects with TenantRequired outside of one, and with StoreUnavailable while Postgres is away.
  */
 export class UsageArchive {
-  constructor(private readonly database: TenantDatabase) {}
+  constructor(private readonly database: OwnDatabase) {}
 
   /** The first `limit` windows that start in the range, ascending, up to and with the one that reaches `bytesMax`. */
   windows(customer: string, range: StartRange, limit: number, bytesMax: number): Promise<WindowRows> {

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
 import { VERSION } from '../../../shared/version.js';
-import { patient } from '../../support/redis-server.js';
+import { patient, RedisServer } from '../../support/redis-server.js';
 import { ApiUnderTest, flag } from './api-under-test.js';
 
 describe('api: operations', () => {
@@ -35,6 +35,69 @@ describe('api: operations', () => {
     await api.redis.zadd(api.keys.workers, (Number(seconds) - 10) * 1000, 'w1');
     expect((await api.get('/ready')).body['checks']).to.include({ workers: 'none' });
   });
+
+  it('is ready, and says so, on a Redis that is full or may evict', async () => {
+    const server = await RedisServer.start();
+    try {
+      api = await (await ApiUnderTest.start({ REDIS_URL: server.url })).connected();
+      await owned();
+      const warnings = async (): Promise<unknown> => {
+        const { status, body } = await api.get('/ready');
+        expect([status, body['status']]).to.deep.equal([200, 'ready']);
+        return body['warnings'];
+      };
+      expect(await warnings()).to.equal(undefined);
+      await api.redis.config('SET', 'maxmemory', '1gb');
+      expect(await warnings()).to.equal(undefined);
+      await api.redis.config('SET', 'maxmemory-policy', 'allkeys-lru');
+      const evicts = 'Redis has maxmemory-policy allkeys-lru: when memory runs out it deletes decisions';
+      expect(await warnings()).to.deep.equal([{ code: 'store_evicts', detail: evicts }]);
+      await api.redis.config('SET', 'maxmemory-policy', 'noeviction');
+      await api.redis.config('SET', 'maxmemory', '1mb');
+      const full = 'Redis is at its maxmemory of 1048576 bytes: what is appended is refused';
+      expect(await warnings()).to.deep.equal([{ code: 'store_full', detail: full }]);
+      expect((await api.post('/event', flag('u'))).body['detail']).to.equal('The store is out of memory.');
+      expect((await api.get('/canmessage?user_id=u')).status).to.equal(200);
+      const { used_bytes, max_bytes } = (await api.get('/ready')).body['memory'] as Record<string, number>;
+      expect(max_bytes).to.equal(1_048_576);
+      const text = (await api.get('/metrics')).body['text'] as string;
+      expect(text).to.include('weir_redis_memory_max_bytes 1048576\n');
+      const used = Number(/^weir_redis_memory_used_bytes (\S+)$/m.exec(text)?.[1]);
+      expect(used / used_bytes!).to.be.within(0.5, 2);
+    } finally {
+      await api.close();
+      await server.stop();
+    }
+  });
+
+  it('names the partitions that nobody has, and those whose commit failed half-way', async () => {
+    api = await (await ApiUnderTest.start()).connected();
+    await owned();
+    const [, second, third] = api.slots.all;
+    await api.redis.del(second!.keys.lease, third!.keys.lease);
+    await api.redis.hset(third!.keys.head, 'dirty', 1);
+    const { status, body } = await api.get('/ready');
+    expect([status, body['checks']]).to.deep.equal([
+      503,
+      { redis: 'ok', postgres: 'not_configured', workers: 'partitions_unowned' },
+    ]);
+    expect(body['warnings']).to.deep.equal([
+      { code: 'partition_unowned', partition: 'events.1', detail: 'no worker has it' },
+      {
+        code: 'partition_dirty',
+        partition: 'events.2',
+        detail: 'a commit failed half-way: npm run repair -- events.2',
+      },
+      { code: 'partition_unowned', partition: 'events.2', detail: 'no worker has it' },
+    ]);
+  });
+
+  /** As if a worker lived and owned everything. */
+  async function owned(): Promise<void> {
+    const [seconds] = await api.redis.time();
+    await api.redis.zadd(api.keys.workers, Number(seconds) * 1000 + 600_000, 'w1');
+    for (const slot of api.slots.all) await api.redis.set(slot.keys.lease, 'w1:1:x');
+  }
 
   it('shows every metric of the contract at 0 from the start', async () => {
     api = await ApiUnderTest.start();

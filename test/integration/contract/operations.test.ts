@@ -1,12 +1,15 @@
 import { expect } from 'chai';
+import type { Sink } from '../../../consumer/engine/outbox-drain.js';
 import { VERSION } from '../../../shared/version.js';
+import { event } from '../../support/partitions.js';
 import { until } from '../../support/redis-server.js';
-import { WeirFixture } from '../../support/weir-fixture.js';
+import { NO_TRIPWIRE, WeirFixture } from '../../support/weir-fixture.js';
 import { flag } from './people.js';
 
 interface Ready {
   readonly status: string;
   readonly checks: Readonly<Record<string, string>>;
+  readonly warnings?: readonly object[];
 }
 
 describe('contract: operations', () => {
@@ -42,6 +45,37 @@ describe('contract: operations', () => {
     const left = await ready();
     expect([left.status, left.body.checks['workers']]).to.deep.equal([503, 'none']);
   });
+
+  it('GET /ready is 200 and names a partition that waits, and why, until it goes on', async () => {
+    weir = await WeirFixture.start({ settings: NO_TRIPWIRE, workers: 0 });
+    let isAway = true;
+    const sink: Sink = {
+      ...{ name: 'slow', topic: 'events' },
+      write: async () => {
+        if (isAway) throw new Error('away');
+      },
+    };
+    await weir.worker({ DEAD_LETTERS_MAX: '1', OUTBOX_MAX: '1' }, undefined, [sink]);
+    await weir.ready();
+    const ready = async (): Promise<unknown> => {
+      const { status, body } = await weir.http.get<Ready>('/ready');
+      expect([status, body.status, body.checks['workers']]).to.deep.equal([200, 'ready', 'ok']);
+      return body.warnings;
+    };
+    const waits = async (user: string, detail: string): Promise<void> => {
+      const partition = `events.${weir.topic.indexOf(user)}`;
+      await until(5000, `${partition} is named`, async () => (await ready()) !== undefined);
+      expect(await ready()).to.deep.equal([{ code: 'partition_waits', partition, detail }]);
+    };
+    await weir.topic.append([event('nonsense', 'u')]);
+    await waits('u', 'dead letters are full: replay or delete some');
+    await weir.redis.del(weir.topic.keysOf('u').dead);
+    await until(5000, 'nothing waits', async () => (await ready()) === undefined);
+    await weir.topic.append([event('scam_message_flagged', 'v'), event('scam_message_flagged', 'v')]);
+    await waits('v', 'the outbox is full: its sinks are behind');
+    isAway = false;
+    await until(10_000, 'nothing waits', async () => (await ready()) === undefined);
+  }).timeout(30_000);
 
   it('GET /metrics has exactly the names of the contract, each at 0 from the start, and its own as weir_', async () => {
     weir = await WeirFixture.start({ workers: 0 });

@@ -8,6 +8,8 @@ const NEWEST = '0003_installation';
 interface Row {
   readonly version: string | null;
   readonly bound: boolean;
+  /** Whose it is. */
+  readonly owner?: { readonly namespace: string; readonly partitions: number };
 }
 
 /** A check of a Postgres that answers as told, and what was logged and asked. */
@@ -15,7 +17,11 @@ function checked(answers: readonly (Row | Error | 'never')[]) {
   const logged: string[] = [];
   let asked = 0;
   const pool = {
-    query: async () => {
+    query: async (text: string) => {
+      if (text.includes('FROM installation')) {
+        const last = answers[Math.min(asked, answers.length) - 1] as Row;
+        return { rows: last.owner === undefined ? [] : [last.owner] };
+      }
       const answer = answers[Math.min(asked, answers.length - 1)];
       asked += 1;
       if (answer instanceof Error) throw answer;
@@ -26,16 +32,20 @@ function checked(answers: readonly (Row | Error | 'never')[]) {
     { level: 'info' },
     { write: (line: string) => logged.push((JSON.parse(line) as { msg: string }).msg) },
   );
-  const check = new PostgresCheck({ pool, log, newest: NEWEST, deadlineMs: 20 });
+  const check = new PostgresCheck({ pool, log, newest: NEWEST, deadlineMs: 20, ...OURS });
   return { check, logged, asked: () => asked };
 }
 
+const OURS = { namespace: 'weir', partitions: 8 };
 const UP: Row = { version: NEWEST, bound: true };
 
 describe('the check of Postgres for /ready', () => {
   for (const [state, what, answer] of [
     ['ok', 'the newest schema', UP],
     ['ok', 'a newer one', { version: '0003_more', bound: true }],
+    ['ok', 'one that is ours', { ...UP, owner: OURS }],
+    ['another_installation', 'one of another namespace', { ...UP, owner: { ...OURS, namespace: 'x' } }],
+    ['another_installation', 'one of other partitions', { ...UP, owner: { ...OURS, partitions: 4 } }],
     ['migrating', 'an older one', { version: '0001_metering', bound: true }],
     ['migrating', 'none at all', { version: null, bound: true }],
     ['migrating', 'a role that is not made yet', Object.assign(new Error('no'), { code: '28P01' })],
