@@ -26,8 +26,10 @@ export class EngineFixture {
     rules?: readonly Rule[],
     sinks?: readonly Sink[],
     archive?: Archive,
+    onError?: (line: Record<string, unknown>) => void,
   ): Promise<TestWorker> {
-    const worker = await startWorker({ ...this.environment, ...settings }, rules, sinks, archive);
+    const environment = { ...this.environment, ...settings };
+    const worker = await startWorker(environment, rules, sinks, archive, onError);
     this.onClose(() => worker.close());
     return worker;
   }

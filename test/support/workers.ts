@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url';
+import { pino } from 'pino';
 import { type Consumer, composeConsumer } from '../../consumer/compose.js';
 import type { Archive } from '../../consumer/engine/archive.js';
 import type { Sink } from '../../consumer/engine/outbox-drain.js';
@@ -17,15 +18,19 @@ export interface TestWorker extends Consumer {
   close(): Promise<void>;
 }
 
-/** A worker inside the test process, composed as the real one is. */
+/** A worker inside the test process, composed as the real one is. @param onError is told what it logs as an error */
 export async function startWorker(
   environment: Readonly<Record<string, string>>,
   rules: readonly Rule[] = RULES,
   sinks?: readonly Sink[],
   archive?: Archive,
+  onError?: (line: Record<string, unknown>) => void,
 ): Promise<TestWorker> {
   const config = loadConfig({ ...FAST, ...environment });
-  const log = createLogger('test-worker', config.LOG_LEVEL);
+  const log =
+    onError === undefined
+      ? createLogger('test-worker', config.LOG_LEVEL)
+      : pino({ level: 'error' }, { write: (line: string) => onError(JSON.parse(line)) });
   const lifecycle = new Lifecycle(log);
   const probeModule = fileURLToPath(new URL('../../consumer/probe-main.js', import.meta.url));
   try {

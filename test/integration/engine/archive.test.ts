@@ -183,15 +183,21 @@ describe('the archive of a partition', () => {
     expect(nowMs - Number.parseInt(id, 10)).to.be.at.least(1500);
   });
 
-  it('makes a dead letter of a row that it refuses', async () => {
+  it('makes a dead letter of a row that it refuses, and a line in the log', async () => {
     const archive = new CollectingArchive();
     archive.refuses = 'b';
-    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    const errors: Record<string, unknown>[] = [];
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive, (line) => errors.push(line));
     await post([usage('a'), usage('b'), usage('c')]);
     await until(5000, 'a dead letter', async () => (await fixture.redis.xlen(keys.dead)) === 1);
     const [[, fields]] = (await fixture.redis.xrange(keys.dead, '-', '+')) as [[string, string[]]];
     expect(fields).to.include.members(['not in my house', 'row']);
     expect(JSON.parse(fields[1]!)).to.include({ id: 'b' });
+    await until(5000, 'a line in the log', () => errors.length > 0);
+    expect(errors).to.have.length(1);
+    expect(errors[0]).to.include({
+      ...{ msg: 'dead letter', kind: 'row', error: 'not in my house', attempts: 1, id: 'b' },
+    });
   });
 
   it('is read again from where Redis believes it to be, when Redis has lost an acknowledgement', async () => {
