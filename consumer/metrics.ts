@@ -33,6 +33,7 @@ export class ConsumerMetrics {
   private readonly archiveRows: Counter;
   private readonly archiveSeconds: Histogram;
   private readonly archiveProblems: Counter;
+  private readonly countsAgain: Counter;
 
   constructor(
     readonly registry: Registry,
@@ -120,6 +121,11 @@ export class ConsumerMetrics {
     );
     for (const kind of ['missing', 'refused', 'skipped', 'window_refused', 'ahead', 'behind'])
       this.archiveProblems.inc({ kind }, 0);
+    this.countsAgain = counter(
+      'weir_usage_counted_again_total',
+      'Events that counted although their id had counted before: it came back after it was forgotten.',
+      [],
+    );
     for (const outcome of ['accepted', 'duplicate', 'dead']) this.messages.inc({ outcome }, 0);
     for (const { name } of rules) this.beginRule(name);
     for (const partition of partitions) this.beginPartition(partition);
@@ -224,6 +230,10 @@ export class ConsumerMetrics {
     ahead: () => this.archiveProblems.inc({ kind: 'ahead' }),
     behind: () => this.archiveProblems.inc({ kind: 'behind' }),
   };
+
+  countedAgain(events: number): void {
+    this.countsAgain.inc(events);
+  }
 
   archiveMissing(messages: number): void {
     this.archiveProblems.inc({ kind: 'missing' }, messages);

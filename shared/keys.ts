@@ -24,7 +24,7 @@ import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
  * | `ns:{events.3}:reply:<id>`         | string | a reply, kept for its TTL, for who misses its publication |
  * | `ns:{workers}:live`                | zset   | worker id, scored by Redis time of its last heartbeat in ms |
  * | `ns:{meta}:meta`                   | hash   | `partitions`, `windowSeconds`: what this installation was created with |
- * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation, `budgets` and `budgets-state` of that of budgets (JSON) |
+ * | `ns:{meta}:reconciliation`         | hash   | `result` and `state` of the last reconciliation, `budgets` and `budgets-state` of that of budgets, `counted-again` (JSON) |
  * | `ns:{meta}:maintenance`            | hash   | task → Redis time in ms of its last run in the fleet |
  * | `ns:{lock.<name>}:lease`           | string | `<owner>:<fencing token>:<nonce>` of the holder of a named lock, with a TTL |
  * | `ns:{lock.<name>}:fence`           | string | the last fencing token given out for it |

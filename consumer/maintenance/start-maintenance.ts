@@ -9,6 +9,7 @@ import type { Logger } from '../../shared/logging.js';
 import { ReconciliationMetrics } from '../../shared/reconciliation/reconciliation-metrics.js';
 import { windowSettings } from '../../shared/window-settings.js';
 import { reconcileBudgetsTask } from '../reconcile/budgets/budget-task.js';
+import { countedAgainTask } from '../reconcile/counted-again-task.js';
 import { reconcileTask } from '../reconcile/reconcile-task.js';
 import { FleetSchedule } from './fleet-schedule.js';
 import { healBudgets } from './heal-budgets.js';
@@ -23,7 +24,7 @@ export interface MaintenanceOptions {
   readonly database: { readonly pool: pg.Pool; readonly ready: Promise<void> };
   readonly lock: DistributedLock;
   readonly log: Logger;
-  readonly metrics: { readonly registry: Registry };
+  readonly metrics: { readonly registry: Registry; countedAgain(events: number): void };
   readonly config: Config;
   readonly lifecycle: Lifecycle;
 }
@@ -43,6 +44,10 @@ export function startMaintenance(options: MaintenanceOptions): void {
     reconcileTask({
       ...{ redis, keys, pool, log },
       times: windowSettings(config),
+      intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
+    }),
+    countedAgainTask({
+      ...{ redis, keys, pool, metrics },
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
     }),
     reconcileBudgetsTask({

@@ -19,15 +19,16 @@ import { budgetsAsText } from './budgets/budget-report.js';
 import { reconcileAllBudgets } from './budgets/full-budgets.js';
 import { HotBudgetReader } from './budgets/hot-budgets.js';
 import { SinkProgress } from './budgets/sink-progress.js';
+import { type CountedAgain, findCountedAgain } from './counted-again.js';
 import { reconcileAll } from './full-run.js';
-import { asText } from './report.js';
+import { asText, countedAgainText } from './report.js';
 
 const USAGE = `npm run reconcile -- [options]
   --since T   only windows that begin at or after T (ISO 8601); default: all whose raw events, or ledger, are kept
   --json      print the result as JSON
 
-Compares the windows of usage in Redis and in Postgres with the raw events, and those of budgets with the ledger, of
-REDIS_URL and DATABASE_URL or of the running \`npm start\`. Exit code 0: all agree, 1: some do not, 2: they could not be compared.
+Compares the windows of usage in Redis and in Postgres with the raw events, and those of budgets with the ledger, and
+finds events that counted again because their id came back after DEDUPE_WINDOW_SECONDS (which is no drift), of REDIS_URL and DATABASE_URL or of the running \`npm start\`. Exit code 0: all agree, 1: some do not, 2: they could not be compared.
 `;
 const READY_MS = 5000;
 const COMMAND_MS_MAX = 10_000;
@@ -49,10 +50,15 @@ async function run(): Promise<number> {
   const stores = await connect();
   await refuseOther(stores);
   const usage = await timed(() => compareUsage(stores, sinceMs));
+  const countedAgain = await findAgain(stores, sinceMs);
   const budgets = await timed(() => compareBudgets(stores, sinceMs));
   const text = json
-    ? JSON.stringify({ ...usage.result, budgets: budgets.result }, undefined, 2)
-    : `${asText(usage.result, usage.seconds)}\n${budgetsAsText(budgets.result, budgets.seconds)}`;
+    ? JSON.stringify({ ...usage.result, countedAgain, budgets: budgets.result }, undefined, 2)
+    : [
+        asText(usage.result, usage.seconds),
+        countedAgainText(countedAgain),
+        budgetsAsText(budgets.result, budgets.seconds),
+      ].join('\n');
   process.stdout.write(`${text}\n`);
   return usage.result.drifted + budgets.result.drifted === 0 ? 0 : 1;
 }
@@ -120,6 +126,10 @@ function compareUsage({ config, redis, pool, keys }: Stores, sinceMs: number): P
     signal: stop.signal,
     onDifference: () => undefined,
   });
+}
+
+function findAgain({ pool }: Stores, sinceMs: number): Promise<CountedAgain> {
+  return findCountedAgain({ pool, statementMsMax: STATEMENT_MS_MAX, signal: stop.signal }, sinceMs);
 }
 
 async function compareBudgets(

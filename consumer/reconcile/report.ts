@@ -1,4 +1,5 @@
 import type { Difference, Reconciliation } from '../../shared/reconciliation/reconciliation.js';
+import type { CountedAgain } from './counted-again.js';
 
 /** What `npm run reconcile` prints. */
 export function asText(result: Reconciliation, seconds: number): string {
@@ -15,6 +16,17 @@ export function asText(result: Reconciliation, seconds: number): string {
   );
   const more = drifted > windows.size ? [`… and ${drifted - windows.size} more windows`] : [];
   return [...lines, `DRIFT in ${drifted} window(s):`, ...shown, ...more].join('\n');
+}
+
+export function countedAgainText({ ids, again, first }: CountedAgain): string {
+  if (ids === 0) return 'no event counted twice';
+  const shown = first.map(({ tenant, customer, source, eventId, counted }) => {
+    const of = source === null ? '' : ` of ${JSON.stringify(source)}`;
+    return `  ${tenant} ${JSON.stringify(customer)} ${JSON.stringify(eventId)}${of}: ${counted} times`;
+  });
+  const more = ids > first.length ? [`  … and ${ids - first.length} more ids`] : [];
+  const head = `${ids} id(s) came back after DEDUPE_WINDOW_SECONDS and counted ${again} more time(s):`;
+  return [head, ...shown, ...more].join('\n');
 }
 
 function differenceText({ tenant, customer, windowStart, field, hot, closed, raw }: Difference): string {

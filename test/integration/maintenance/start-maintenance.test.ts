@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { Registry } from 'prom-client';
 import { startMaintenance } from '../../../consumer/maintenance/start-maintenance.js';
+import { ConsumerMetrics } from '../../../consumer/metrics.js';
 import { Lifecycle } from '../../../shared/lifecycle.js';
 import { loadConfig } from '../../../shared/load-config.js';
 import { DistributedLock } from '../../../shared/lock/distributed-lock.js';
@@ -29,7 +30,7 @@ describe('the tasks of a fleet', () => {
       expect(await value(elsewhere, 'last_run_timestamp_seconds')).to.equal(0);
       startMaintenance({
         ...{ redis: weir.redis, keys: weir.keys, lock, log, config, lifecycle: ending },
-        metrics: { registry },
+        metrics: new ConsumerMetrics(registry, []),
         database: { pool: weir.postgres.sinkPool(), ready },
       });
       try {
@@ -52,6 +53,7 @@ describe('the tasks of a fleet', () => {
             'ledger-retention',
             'heal-budgets',
             'reconcile',
+            'counted-again',
             'reconcile-budgets',
           ],
         ]);

@@ -29,7 +29,7 @@ describe('npm run reconcile, budgets', () => {
     out
       .replaceAll(/\d+\.\d s/g, '1.0 s')
       .split('\n')
-      .slice(2);
+      .slice(3);
 
   it('says that all agree, and exits 0', async () => {
     const ended = await reconcile();

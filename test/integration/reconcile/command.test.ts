@@ -32,6 +32,7 @@ describe('npm run reconcile', () => {
     expect(out.replaceAll(/\d+\.\d s/g, '1.0 s').split('\n')).to.deep.equal([
       '5 windows compared with the raw events in 1.0 s',
       'no drift',
+      'no event counted twice',
       '0 budget windows compared with the ledger in 1.0 s',
       'no drift of budgets',
       '',
@@ -62,6 +63,7 @@ describe('npm run reconcile', () => {
     expect(result).to.deep.equal({
       ...{ comparedWindows: 3, pending: 0, leftOut: 0, lagSeconds: 0 },
       ...{ outside: 0, drifted: 0, drift: [] },
+      countedAgain: { ids: 0, again: 0, first: [] },
     });
     expect(budgets).to.deep.include({ comparedWindows: 0, drifted: 0, drift: [] });
     expect(code).to.equal(0);
