@@ -3,7 +3,7 @@ import type { Logger } from '../shared/logging.js';
 import type { BudgetConfig } from '../shared/state/budget-config.js';
 import { type Partition, partitionOf } from '../shared/topics.js';
 import type { Memory, Recalled } from './engine/memory.js';
-import { budgetsOf, configOf, defectsOf, newestBudgets } from './stored-budgets.js';
+import { budgetsOf, configOf, logBroken, newestBudgets } from './stored-budgets.js';
 
 /** One partition begins with so many at most; `heal-budgets` brings the rest. */
 const TENANTS_MAX = 10_000;
@@ -28,12 +28,11 @@ export class BudgetMemory implements Memory {
       for await (const some of newestBudgets(client)) {
         for (const { tenant } of some) {
           if (partitionOf(tenant, tenant, this.partitions) !== index || what.length >= TENANTS_MAX) continue;
-          const config = await this.configOf(client, tenant);
-          if (config !== undefined) what.push([tenant, config]);
+          what.push([tenant, await this.configOf(client, tenant)]);
         }
       }
       // What a migration has seeded was applied at 0: nobody has decided by it yet.
-      const isLoss = what.some(([, { appliedAt }]) => appliedAt > 0);
+      const isLoss = what.some(([, { appliedAt, unsound }]) => appliedAt > 0 || unsound === true);
       return what.length === 0 ? undefined : { what, isLoss };
     } catch (error) {
       failure = error as Error;
@@ -43,12 +42,9 @@ export class BudgetMemory implements Memory {
     }
   }
 
-  private async configOf(client: pg.ClientBase, tenant: string): Promise<BudgetConfig | undefined> {
-    const stored = await budgetsOf(client, tenant);
-    if (stored === undefined) return undefined;
-    const defects = defectsOf(stored);
-    if (defects.length === 0) return configOf(stored);
-    this.log.error({ tenant, appliedAt: stored.appliedAt, defects }, 'budgets in Postgres are wrong');
-    return undefined;
+  private async configOf(client: pg.ClientBase, tenant: string): Promise<BudgetConfig> {
+    const found = await budgetsOf(client, tenant);
+    if (found.broken.length > 0 || found.sound === undefined) logBroken(this.log, tenant, found);
+    return configOf(found);
   }
 }

@@ -124,6 +124,13 @@ export function noRoom(level: string): Refusal {
   return invalid('actual_tokens', `would make what is used at ${level} in this window more than 2^53 - 1`);
 }
 
+/** Only who may `PUT /budgets` can mend it; until then nothing is admitted, and nothing given on trust. */
+export function unsoundBudgets(): Refusal {
+  return new Refusal('undecided', 'What is stored as the budgets of this tenant is broken.', {
+    members: { retryable: true, reason: 'unsound_budgets' },
+  });
+}
+
 export function unknownPipeline(pipelines: readonly string[]): Refusal {
   return new Refusal('unknown_pipeline', 'There is no pipeline of this name.', {
     errors: [{ path: 'pipeline', message: 'is not a pipeline' }],

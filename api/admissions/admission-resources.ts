@@ -60,6 +60,8 @@ async function postAdmission(
       throw answers.conflict();
     case 'unknown_pipeline':
       throw answers.unknownPipeline(reply.pipelines);
+    case 'unsound_budgets':
+      throw answers.unsoundBudgets();
   }
 }
 
@@ -87,6 +89,8 @@ async function postEvaluate(dependencies: AdmissionDependencies, req: Request, r
       throw answers.conflict();
     case 'unknown_pipeline':
       throw answers.unknownPipeline(reply.pipelines);
+    case 'unsound_budgets':
+      throw answers.unsoundBudgets();
   }
 }
 

@@ -1,5 +1,10 @@
 import type { Request, Response } from 'express';
-import { budgetConfigOf, budgetsDocument } from '../../shared/budgets/budgets-document.js';
+import { budgetDefects } from '../../shared/budgets/budget-defects.js';
+import {
+  type BudgetsDocument,
+  budgetConfigOf,
+  budgetsDocument,
+} from '../../shared/budgets/budgets-document.js';
 import {
   type BudgetVersion,
   findBudgetVersions,
@@ -47,9 +52,18 @@ export async function getBudgetVersions(
 }
 
 function versionView({ version, appliedAt, actor, reason, document }: BudgetVersion): object {
-  // A jsonb has an order of its own; this way the members come in that of GET /budgets.
-  const budgets = budgetsDocument(budgetConfigOf(document));
-  return { version, applied_at: appliedAtView(appliedAt), actor, reason, ...budgets };
+  return { version, applied_at: appliedAtView(appliedAt), actor, reason, ...budgetsOf(document) };
+}
+
+/** Somebody else may have written it, of whatever shape: what is broken is said to be, and not shown. */
+function budgetsOf(document: BudgetsDocument): object {
+  try {
+    // A jsonb has an order of its own; this way the members come in that of GET /budgets.
+    if (budgetDefects(document).length === 0) return budgetsDocument(budgetConfigOf(document));
+  } catch {
+    // No budgets at all.
+  }
+  return { broken: true };
 }
 
 /** Names the last version that was shown: the next page begins before it, whatever was applied meanwhile. */

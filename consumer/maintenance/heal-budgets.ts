@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type pg from 'pg';
+import { Gauge, type Registry } from 'prom-client';
 import { append, UNBOUNDED } from '../../shared/append/append.js';
 import { groupBy } from '../../shared/group-by.js';
 import { CONFIGURED_INDEX, type Keys } from '../../shared/keys.js';
@@ -10,15 +11,17 @@ import { partitionOf } from '../../shared/topics.js';
 import {
   budgetsOf,
   configOf,
-  defectsOf,
+  type FoundBudgets,
+  logBroken,
   type NewestBudgets,
   newestBudgets,
-  type StoredBudgets,
 } from '../stored-budgets.js';
 import { withClient } from './abortable-client.js';
 import type { FleetTask } from './fleet-schedule.js';
 
 const INTERVAL_MS = 5000;
+/** Who has not run the task for so long is not the one that runs it. */
+const FRESH_MS = 4 * INTERVAL_MS;
 /** The others wait for the next run. */
 const RESTORED_PER_RUN_MAX = 500;
 
@@ -30,7 +33,16 @@ export interface HealBudgetsOptions {
   readonly log: Logger;
   /** Partitions of the topic. */
   readonly partitions: number;
+  readonly registry: Registry;
 }
+
+/** Budgets of a tenant that Redis is to have. */
+interface Missing extends FoundBudgets {
+  readonly tenant: string;
+}
+
+/** After so many runs that had nothing to do, and after the first, all that is stored is looked at: about every 5 minutes. */
+const RUNS_PER_SWEEP = 60;
 
 /** How far a partition is. */
 interface Progress {
@@ -52,28 +64,50 @@ export function healBudgets(options: HealBudgetsOptions): FleetTask {
 class BudgetHealer {
   /** Partition → messages it has to deal with before what was sent there can be known: until then nothing is sent again. */
   private readonly sentUpTo = new Map<number, number>();
-  /** Tenants whose stored budgets were found to be wrong, and which: told once. */
-  private readonly told = new Map<string, number>();
+  /** Tenants whose newest budgets are broken, and when those were applied: told once. */
+  private readonly broken = new Map<string, number | null>();
+  private idleRuns = 0;
+  private ranAtMs = 0;
 
-  constructor(private readonly options: HealBudgetsOptions) {}
+  constructor(private readonly options: HealBudgetsOptions) {
+    const count = (): number => (Date.now() - this.ranAtMs < FRESH_MS ? this.broken.size : 0);
+    new Gauge({
+      name: 'weir_broken_budgets',
+      help: 'Tenants whose newest budgets in Postgres cannot be used, as the worker knows that runs heal-budgets; 0 elsewhere.',
+      registers: [options.registry],
+      collect() {
+        this.set(count());
+      },
+    });
+  }
 
   /** @returns undefined when nothing was to be done */
   async run(signal: AbortSignal): Promise<{ readonly restored: number } | undefined> {
     // Before the index: what was dealt with by then is in it.
     const progress = await this.readProgress();
+    const isSweep = this.idleRuns % RUNS_PER_SWEEP === 1;
     const restored = await withClient(this.options.pool, signal, async (client) => {
-      const missing: StoredBudgets[] = [];
+      const missing: Missing[] = [];
       for await (const some of newestBudgets(client)) {
         const applied = await this.readApplied(some);
-        for (const { tenant, appliedAt } of some) {
-          if ((applied.get(tenant) ?? -1) >= appliedAt || this.isAwaited(tenant, progress)) continue;
-          const budgets = await budgetsOf(client, tenant);
-          if (budgets !== undefined && this.isRight(budgets)) missing.push(budgets);
+        for (const newest of some) {
+          const { tenant } = newest;
+          const known = applied.get(tenant) ?? -1;
+          const isThere = known >= (newest.appliedAt ?? Number.POSITIVE_INFINITY);
+          if (this.isMended(newest)) this.broken.delete(tenant);
+          const waits = this.isAwaited(tenant, progress);
+          if ((isThere || waits) && !isSweep && !this.broken.has(tenant)) continue;
+          const found = await budgetsOf(client, tenant);
+          this.note(newest, found);
+          if (waits || known >= (found.sound?.appliedAt ?? 0)) continue;
+          missing.push({ tenant, ...found });
           if (missing.length === RESTORED_PER_RUN_MAX) return missing;
         }
       }
       return missing;
     });
+    if (restored.length === 0) this.idleRuns += 1;
+    this.ranAtMs = Date.now();
     for (const budgets of restored) {
       signal.throwIfAborted();
       await this.send(budgets);
@@ -131,26 +165,30 @@ class BudgetHealer {
     return folded < sentUpTo && sentUpTo <= appended;
   }
 
-  private isRight(stored: StoredBudgets): boolean {
-    const { tenant, appliedAt } = stored;
-    const defects = defectsOf(stored);
-    if (defects.length === 0) return true;
-    if (this.told.get(tenant) !== appliedAt) {
-      this.options.log.error({ tenant, appliedAt, defects }, 'budgets in Postgres are wrong');
-      this.told.set(tenant, appliedAt);
-    }
-    return false;
+  /** A version came after the one that was found to be broken. */
+  private isMended({ tenant, appliedAt }: NewestBudgets): boolean {
+    return this.broken.has(tenant) && this.broken.get(tenant) !== appliedAt;
   }
 
-  private async send(stored: StoredBudgets): Promise<void> {
-    const { tenant, appliedAt, version, actor, reason } = stored;
+  private note({ tenant, appliedAt }: NewestBudgets, found: FoundBudgets): void {
+    if (found.sound !== undefined && found.broken.length === 0) this.broken.delete(tenant);
+    else if (!this.broken.has(tenant)) {
+      this.broken.set(tenant, appliedAt);
+      logBroken(this.options.log, tenant, found);
+    }
+  }
+
+  private async send({ tenant, ...found }: Missing): Promise<void> {
+    const config = configOf(found);
+    const { appliedAt, version } = config;
+    const { actor, reason } = found.sound ?? { actor: 'weir', reason: 'what is stored cannot be used' };
     const { redis, log } = this.options;
     const message: Message<BudgetsPut> = {
       type: BUDGETS_PUT,
       tenant,
       subject: tenant,
       id: `restored-${appliedAt}-${version}`,
-      data: { config: configOf(stored), restored: true, actor, reason },
+      data: { config, restored: true, actor, reason },
     };
     await append(redis, this.keysOf(this.partitionOf(tenant)), [[JSON.stringify(message)]], UNBOUNDED);
     log.info({ tenant, version, appliedAt }, 'budgets restored from Postgres');

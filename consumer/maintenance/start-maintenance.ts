@@ -40,7 +40,10 @@ export function startMaintenance(options: MaintenanceOptions): void {
     partitionsAhead(pool),
     retention(pool, config.EVENTS_RETENTION_DAYS),
     ledgerRetention(pool, config.LEDGER_RETENTION_DAYS),
-    healBudgets({ redis, keys, pool, log, partitions: config.PARTITIONS }),
+    healBudgets({
+      ...{ redis, keys, pool, log, partitions: config.PARTITIONS },
+      registry: metrics.registry,
+    }),
     reconcileTask({
       ...{ redis, keys, pool, log },
       times: windowSettings(config),

@@ -40,6 +40,7 @@ export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   const known = sameRequest(books, request.admission);
   if (known !== undefined && !isRetry(books, known, request)) return { kind: 'conflict' };
   if (known !== undefined && known.status !== 'refused') return retryOfAdmit(books, known);
+  if (books.config.unsound === true) return { kind: 'unsound_budgets' };
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
   if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
@@ -75,6 +76,7 @@ export function evaluate(books: Books, request: AdmissionRequest): EvaluateReply
     const { decision, granted } = askedAgain(books, known);
     return evaluated(decision, granted);
   }
+  if (books.config.unsound === true) return { kind: 'unsound_budgets' };
   if (path === undefined) return { kind: 'unknown_pipeline', pipelines: tree.pipelines };
   const never = tooLarge(tree, path, request);
   if (never !== undefined) {

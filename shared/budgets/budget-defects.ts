@@ -20,7 +20,7 @@ export const THRESHOLD_MAX = 10;
 const SECONDS_MAX = BUDGET_WINDOW_MS_MAX / 1000;
 
 /**
- * @param document of the right shape: strings where there are strings, numbers where there are numbers
+ * @param document of whatever shape where it was stored: what is no object or has no array of levels throws
  * @returns none: `budgetConfigOf` can read it
  */
 export function budgetDefects(document: BudgetsDocument): readonly BudgetDefect[] {
@@ -58,7 +58,7 @@ class Defects {
 }
 
 function checkLevel(path: string, level: LevelDocument, defects: Defects): void {
-  if (!LEVEL_NAME.test(level.name)) {
+  if (typeof level.name !== 'string' || !LEVEL_NAME.test(level.name)) {
     defects.add(`${path}.name`, 'must be 1 to 64 letters, digits or _ . : -');
   }
   if (!isInteger(level.limit, 0, LIMIT_MAX)) {

@@ -130,7 +130,13 @@ export type AdmitReply =
   | { readonly kind: 'conflict' }
   /** An identical retry of an admission that is expired or cancelled. */
   | { readonly kind: 'over'; readonly admission: Admission }
-  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] };
+  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] }
+  | UnsoundBudgets;
+
+/** Nobody can decide: what is stored as the tenant's budgets is broken. */
+interface UnsoundBudgets {
+  readonly kind: 'unsound_budgets';
+}
 
 export interface Refused {
   readonly by: RefusedBy;
@@ -156,7 +162,8 @@ export type EvaluateReply =
       readonly tooLarge?: TooLarge;
     }
   | { readonly kind: 'conflict' }
-  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] };
+  | { readonly kind: 'unknown_pipeline'; readonly pipelines: readonly string[] }
+  | UnsoundBudgets;
 
 export type EndReply =
   | { readonly kind: 'ended'; readonly admission: Admission }

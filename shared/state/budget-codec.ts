@@ -55,6 +55,7 @@ type StoredConfig = readonly [
   maxRequestShare: number,
   degradedDebit: number,
   levels: readonly StoredLevel[],
+  unsound?: 1,
 ];
 
 type StoredBudget = {
@@ -202,7 +203,8 @@ function configText(config: BudgetConfig): string {
   if (text === undefined) {
     const { version, appliedAt, windowMs, maxRequestShare, degradedDebit } = config;
     const levels = config.levels.map(storedLevel);
-    const stored: StoredConfig = [version, appliedAt, windowMs, maxRequestShare, degradedDebit, levels];
+    const sound = [version, appliedAt, windowMs, maxRequestShare, degradedDebit, levels] as const;
+    const stored: StoredConfig = config.unsound === true ? [...sound, 1] : sound;
     text = JSON.stringify(stored);
     configTexts.set(config, text);
   }
@@ -216,8 +218,17 @@ function configOf([
   maxRequestShare,
   degradedDebit,
   levels,
+  unsound,
 ]: StoredConfig): BudgetConfig {
-  return { version, appliedAt, windowMs, maxRequestShare, degradedDebit, levels: levels.map(levelOf) };
+  const config = {
+    version,
+    appliedAt,
+    windowMs,
+    maxRequestShare,
+    degradedDebit,
+    levels: levels.map(levelOf),
+  };
+  return unsound === undefined ? config : { ...config, unsound: true };
 }
 
 function storedLevel({ name, parent, limit, soft, hard, p2Soft, p2Hard, p0 }: LevelConfig): StoredLevel {

@@ -15,6 +15,8 @@ export interface BudgetConfig {
   readonly degradedDebit: number;
   /** The root first, every parent before its children. */
   readonly levels: readonly LevelConfig[];
+  /** Somebody has configured the tenant, and none of what is stored can be used: nobody is decided by this. */
+  readonly unsound?: true;
 }
 
 /** Thresholds in millionths of `limit`. */
@@ -55,6 +57,14 @@ const level = (name: string, parent: string | null, limit: number): LevelConfig 
   ...{ name, parent, limit },
   ...{ soft: 850_000, hard: 950_000, p2Soft: null, p2Hard: null, p0: 1_500_000 },
 });
+
+/**
+ * What a tenant has whose stored budgets are all broken, until they are put anew: any other are later. Nothing is
+ * admitted by it, also where nobody looks at `unsound`.
+ */
+export function unsoundBudgets(version: number): BudgetConfig {
+  return { ...DEFAULT_BUDGETS, version, levels: [level('global', null, 0)], unsound: true };
+}
 
 /** What a tenant has that nobody has configured. Migration 0004 seeds tenant `default` with the same. */
 export const DEFAULT_BUDGETS: BudgetConfig = {

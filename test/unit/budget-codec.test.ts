@@ -7,7 +7,7 @@ import {
   encodeBudget,
   encodePastWindow,
 } from '../../shared/state/budget-codec.js';
-import { DEFAULT_BUDGETS, LIMIT_MAX } from '../../shared/state/budget-config.js';
+import { DEFAULT_BUDGETS, LIMIT_MAX, unsoundBudgets } from '../../shared/state/budget-config.js';
 import type { Admission, BudgetState, BudgetWindow, PastWindow } from '../../shared/state/budget-state.js';
 import { NewerDocumentError } from '../../shared/state/state-codec.js';
 
@@ -138,6 +138,14 @@ describe('documents of budgets', () => {
     expect(encodeAdmissions({ admissions: [], ends })).to.equal(
       '{"v":2,"a":[],"e":[["abcdefgh_-ijklmno1234567",0,1795176000000],["abcdefgh_-ijklmno7654321",null,1795176000001]]}',
     );
+  });
+
+  it('say that what is stored as budgets is broken; who does not know that finds nothing to admit', () => {
+    const broken: BudgetState = { ...state, config: unsoundBudgets(7) };
+    expect(decodeBudget(encodeBudget(broken))).to.deep.equal(broken);
+    const older = decodeBudget(encodeBudget(broken).replace(/,1\]\}$/, ']}'));
+    expect(older.config).not.to.have.property('unsound');
+    expect(older.config!.levels.map(({ limit }) => limit)).to.deep.equal([0]);
   });
 
   it('of a tenant that nobody configured hold no configuration, those of a quiet one no window', () => {

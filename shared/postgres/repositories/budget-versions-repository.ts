@@ -30,6 +30,9 @@ export async function findBudgetVersions(
     .selectFrom('budget_versions')
     .select(['applied_at', 'version', 'document', 'actor', 'reason'])
     .where(ofTenant())
+    // Others are no time that anything was applied at, and no Date.
+    .where('applied_at', '>=', new Date(0))
+    .where('applied_at', '<', new Date('9999-12-31'))
     .$if(before !== undefined, (query) =>
       query.where((eb) =>
         eb(eb.refTuple('applied_at', 'version'), '<', eb.tuple(new Date(before!.appliedAt), before!.version)),

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Registry } from 'prom-client';
 import type { FleetTask } from '../../../consumer/maintenance/fleet-schedule.js';
 import { healBudgets } from '../../../consumer/maintenance/heal-budgets.js';
 import { BudgetHistory } from '../../../consumer/sinks/budget-history.js';
@@ -9,7 +10,7 @@ import { createLogger } from '../../../shared/logging.js';
 import { BUDGETS_PUT, type BudgetsPut } from '../../../shared/messages/admissions.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { decodeBudget, encodeBudget } from '../../../shared/state/budget-codec.js';
-import { type BudgetConfig, DEFAULT_BUDGETS } from '../../../shared/state/budget-config.js';
+import { type BudgetConfig, DEFAULT_BUDGETS, unsoundBudgets } from '../../../shared/state/budget-config.js';
 import type { BudgetState } from '../../../shared/state/budget-state.js';
 import { partitionOf } from '../../../shared/topics.js';
 import { EngineFixture } from '../../support/engine-fixture.js';
@@ -28,6 +29,7 @@ describe('budgets that Redis does not have', () => {
   let postgres: ArchiveUnderTest;
   let engine: EngineFixture;
   let task: FleetTask;
+  let registry: Registry;
 
   beforeEach(async () => {
     postgres = await ArchiveUnderTest.start();
@@ -41,7 +43,21 @@ describe('budgets that Redis does not have', () => {
 
   function newTask(): FleetTask {
     const { redis, topic } = engine;
-    return healBudgets({ redis, keys: topic.keys, pool: postgres.sinkPool(), log, partitions: PARTITIONS });
+    registry = new Registry();
+    return healBudgets({
+      ...{ redis, keys: topic.keys, pool: postgres.sinkPool(), log, partitions: PARTITIONS, registry },
+    });
+  }
+
+  /** `weir_broken_budgets` */
+  async function broken(): Promise<number> {
+    return (await registry.getMetricsAsJSON())[0]!.values[0]!.value;
+  }
+
+  async function spoil(tenant: string, version: number, document: unknown): Promise<void> {
+    await postgres.query(`UPDATE budget_versions SET document = $3 WHERE tenant_id = $1 AND version = $2`, [
+      ...[tenant, version, JSON.stringify(document)],
+    ]);
   }
 
   const heal = () => task.run(new AbortController().signal);
@@ -145,20 +161,66 @@ describe('budgets that Redis does not have', () => {
     expect(await configOf('acme')).to.deep.equal(newer);
   });
 
-  it('are left alone where somebody has written nonsense; others are not', async () => {
+  it('are the newest that can be used, where somebody has broken others', async () => {
+    await engine.worker();
+    for (const version of [1, 2, 3, 4]) await keep('acme', budgets('acme', version));
+    await keep('globex', budgets('globex', 1));
+    expect(await broken()).to.equal(0);
+    const wrong = { ...budgetsDocument(DEFAULT_BUDGETS), degraded_debit: 2 };
+    for (const [version, document] of [[], wrong].entries()) await spoil('acme', version + 3, document);
+    expect(await heal()).to.deep.equal({ restored: 3 });
+    for (const tenant of ['acme', 'globex']) {
+      await until(5000, `${tenant} has its own`, async () => (await configOf(tenant)) !== undefined);
+    }
+    expect(await configOf('acme')).to.deep.equal(budgets('acme', 2));
+    await until(5000, 'it is folded', async () => (await heal()) === undefined);
+    expect([await heal(), await sent('acme'), await broken()]).to.deep.equal([undefined, 1, 1]);
+    await keep('acme', budgets('acme', 5));
+    expect([await heal(), await broken()]).to.deep.equal([{ restored: 1 }, 0]);
+    await until(5000, 'it is newer', async () => (await configOf('acme'))?.version === 5);
+  });
+
+  it('are nothing where none of them can be used, and never the defaults', async () => {
+    await engine.worker();
+    for (const version of [1, 2]) {
+      await keep('acme', budgets('acme', version));
+      await spoil('acme', version, {});
+    }
+    expect(await heal()).to.deep.equal({ restored: 2 });
+    await until(5000, 'acme has nothing', async () => (await configOf('acme')) !== undefined);
+    expect(await configOf('acme')).to.deep.equal(unsoundBudgets(2));
+    await until(5000, 'it is folded', async () => (await heal()) === undefined);
+    expect([await heal(), await sent('acme'), await broken()]).to.deep.equal([undefined, 1, 1]);
+    await spoil('acme', 2, budgetsDocument(budgets('acme', 2)));
+    expect([await heal(), await broken()]).to.deep.equal([{ restored: 1 }, 0]);
+    await until(5000, 'it has its own', async () => (await configOf('acme'))?.unsound === undefined);
+    expect(await configOf('acme')).to.deep.equal(budgets('acme', 2));
+  });
+
+  it('that are broken while Redis has them are found by who looks at all of them, and stay as they are', async () => {
+    await engine.worker();
+    await keep('acme', budgets('acme', 3));
+    await heal();
+    await until(5000, 'it is there', async () => (await configOf('acme'))?.version === 3);
+    await until(5000, 'it is folded', async () => (await heal()) === undefined);
+    await spoil('acme', 3, null);
+    task = newTask();
+    expect([await heal(), await broken(), await heal(), await broken()]).to.deep.equal([
+      ...[undefined, 0],
+      ...[undefined, 1],
+    ]);
+    expect(await configOf('acme')).to.deep.equal(budgets('acme', 3));
+  });
+
+  it('whose time is none keep nobody from having theirs', async () => {
     await engine.worker();
     await keep('globex', budgets('globex', 1));
-    const wrong = { ...budgetsDocument(DEFAULT_BUDGETS), degraded_debit: 2 };
-    for (const document of [{}, [], wrong]) {
-      await keep('acme', budgets('acme', 1));
-      await postgres.query(`UPDATE budget_versions SET document = $1 WHERE tenant_id = 'acme'`, [
-        JSON.stringify(document),
-      ]);
-      await heal();
-      expect(await sent('acme')).to.equal(0);
-    }
+    await keep('acme', budgets('acme', 1));
+    await postgres.query(`UPDATE budget_versions SET applied_at = 'infinity' WHERE tenant_id = 'acme'`);
+    expect(await heal()).to.deep.equal({ restored: 3 });
     await until(5000, 'globex has its own', async () => (await configOf('globex'))?.version === 1);
-    expect(await configOf('acme')).to.equal(undefined);
+    await until(5000, 'acme has nothing', async () => (await configOf('acme'))?.unsound === true);
+    expect(await broken()).to.equal(1);
   });
 
   it('are read page by page, of however many tenants', async () => {
