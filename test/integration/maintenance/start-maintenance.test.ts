@@ -30,7 +30,7 @@ describe('the tasks of a fleet', () => {
       expect(await value(elsewhere, 'last_run_timestamp_seconds')).to.equal(0);
       startMaintenance({
         ...{ redis: weir.redis, keys: weir.keys, lock, log, config, lifecycle: ending },
-        metrics: new ConsumerMetrics(registry, []),
+        metrics: new ConsumerMetrics(registry, [], []),
         database: { pool: weir.postgres.sinkPool(), ready },
       });
       try {
