@@ -1,3 +1,4 @@
+import { NO_ID, NO_IDS } from '../../shared/messages/events.js';
 import { SOURCE_FIRST } from '../../shared/messages/message.js';
 import { ENDPOINT_CHARACTERS_MAX, FUTURE_MS_MAX } from '../../shared/messages/usage.js';
 import { isTenant, TENANT_RULE } from '../caller-tenant.js';
@@ -77,7 +78,7 @@ export class UsageReader {
     const posted: PostedUsage = value;
     const defects: Defect[] = [];
     const eventId = posted.eventId ?? envelope.eventId;
-    const idJson = boundedTextJson(eventId, ID_CHARACTERS_MAX, 'eventId', defects);
+    const idJson = idJsonOf(eventId, 'eventId', defects);
     const timestamp = timeOf(posted.timestamp ?? envelope.timestamp, defects);
     const customer = this.customerOf(
       posted.tenantId ?? call.tenant,
@@ -123,7 +124,7 @@ export class UsageReader {
     } else if (typeof tenant !== 'string' || !isTenant(tenant)) {
       defects.push({ path: 'tenantId', message: TENANT_RULE });
     }
-    const nameJson = boundedTextJson(name, ID_CHARACTERS_MAX, 'customerId', defects);
+    const nameJson = idJsonOf(name, 'customerId', defects);
     if (defects.length > before) return undefined;
     return this.customers.add(tenant as string, name as string, nameJson);
   }
@@ -138,6 +139,12 @@ export class UsageReader {
       throw refused([{ path: 'timestamp', message }], 'timestamp_too_old');
     }
   }
+}
+
+/** As idSchema takes it. @returns the id as JSON, or what stands for it after it has told `defects` what is wrong */
+function idJsonOf(value: unknown, path: string, defects: Defect[]): string {
+  if (NO_IDS.has(value)) defects.push({ path, message: NO_ID });
+  return boundedTextJson(value, ID_CHARACTERS_MAX, path, defects);
 }
 
 /** The event's own id, where it has a usable one: for the list of rejected items. */

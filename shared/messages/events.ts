@@ -1,14 +1,19 @@
 import { z } from 'zod';
 
-/** Ids and names that come from outside: 1 to 128 characters (code points, as zod counts), no U+0000, no lone surrogates. */
+/** Of these two no path can be made: every client and proxy that normalises one takes them out. */
+export const NO_IDS: ReadonlySet<unknown> = new Set(['.', '..']);
+export const NO_ID = 'must not be . or ..';
+
+/**
+ * Ids and names that come from outside: 1 to 128 characters (code points, as zod counts), no U+0000, no lone surrogates,
+ * and neither `.` nor `..`.
+ */
 export const idSchema = z
   .string()
   .min(1, 'must not be empty')
   .max(128, 'must have at most 128 characters')
-  .refine(
-    (text) => !text.includes('\0') && text.isWellFormed(),
-    'must not contain U+0000 or lone surrogates',
-  );
+  .refine((text) => !text.includes('\0') && text.isWellFormed(), 'must not contain U+0000 or lone surrogates')
+  .refine((text) => !NO_IDS.has(text), NO_ID);
 
 /** Above this, a number with four decimals is no longer exact in JSON. */
 export const AMOUNT_MAX = 1e15;

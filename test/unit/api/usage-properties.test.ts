@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { Refusal } from '../../../api/refusal.js';
 import { readCloudEvent } from '../../../api/usage/cloud-event.js';
+import { NO_IDS } from '../../../shared/messages/events.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { messageDefect } from '../../../shared/messages/record-batch.js';
 import { LATENCY_MS_MAX, TOKENS_MAX, type UsageData } from '../../../shared/messages/usage.js';
@@ -42,11 +43,13 @@ const extra = fc
     return json.length < 2000 && !/\\u(0000|d[89a-f])/.test(json) && !names.some((name) => KNOWN.has(name));
   });
 
+const id = text(128).filter((value) => !NO_IDS.has(value));
+
 const usage = fc.record({
-  eventId: text(128),
+  eventId: id,
   timestamp: fc.integer({ min: NOW - 30 * 86_400_000, max: NOW + 3_600_000 }),
   tenantId: fc.stringMatching(/^[A-Za-z0-9_-]{1,64}$/),
-  customerId: text(128),
+  customerId: id,
   apiEndpoint: text(512),
   known: fc.option(known),
   extra,

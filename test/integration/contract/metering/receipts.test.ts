@@ -51,10 +51,8 @@ describe('contract: GET /usage/events/{eventId}', () => {
   });
 
   it('takes ids of 128 characters in any script', async () => {
-    for (const eventId of ['漢'.repeat(128), 'a/b c%?#:+&"\\', '💳', '__proto__', '..', '.']) {
+    for (const eventId of ['漢'.repeat(128), 'a/b c%?#:+&"\\', '💳', '__proto__', '...', '.a']) {
       await caller.post(usage('ids', { eventId }));
-      // A path segment of dots alone never arrives as one: URLs are resolved before they are sent.
-      if (/^\.+$/.test(eventId)) continue;
       expect((await caller.receiptWhen(eventId)).eventId).to.equal(eventId);
     }
   });
