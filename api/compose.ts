@@ -2,7 +2,7 @@ import type { Rule } from '../rules/restrictions/rule.js';
 import { Appender } from '../shared/append/appender.js';
 import { budgetSettings } from '../shared/budget-settings.js';
 import type { Config } from '../shared/config.js';
-import { type InstallationError, installationOf } from '../shared/installation.js';
+import { installationOf } from '../shared/installation.js';
 import { Keys } from '../shared/keys.js';
 import type { Lifecycle } from '../shared/lifecycle.js';
 import { apiAddress, listenError } from '../shared/listen-error.js';
@@ -11,6 +11,7 @@ import { keptMs } from '../shared/messages/admissions.js';
 import { createRegistry } from '../shared/metrics.js';
 import { ReconciliationMetrics } from '../shared/reconciliation/reconciliation-metrics.js';
 import { connectRedis } from '../shared/redis/connect.js';
+import type { SetupError } from '../shared/setup-error.js';
 import { tripwireLimits } from '../shared/tripwire/tripwire-limits.js';
 import { watchTripwires } from '../shared/tripwire/tripwire-metrics.js';
 import { windowSettings } from '../shared/window-settings.js';
@@ -56,8 +57,8 @@ export interface ApiOptions {
   readonly log: Logger;
   /** The rules that can be shown and changed; tests bring their own. */
   readonly rules: readonly Rule[];
-  /** Called when the data was written with another number of partitions: the process must end. */
-  readonly onMismatch: (error: InstallationError) => void;
+  /** Called when the data was written with another number of partitions, or the Redis user lacks a right: the process must end. */
+  readonly onMismatch: (error: SetupError) => void;
 }
 
 /**

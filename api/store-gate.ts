@@ -1,13 +1,10 @@
 import type { Redis } from 'ioredis';
-import {
-  claimInstallation,
-  evictionDefect,
-  type Installation,
-  InstallationError,
-} from '../shared/installation.js';
+import { claimInstallation, evictionDefect, type Installation } from '../shared/installation.js';
 import type { Keys } from '../shared/keys.js';
 import type { Logger } from '../shared/logging.js';
+import { assertRights } from '../shared/redis/rights.js';
 import { StoreUnavailable } from '../shared/redis/store-unavailable.js';
+import { SetupError } from '../shared/setup-error.js';
 
 const RECHECK_INTERVAL_MS = 5000;
 
@@ -16,8 +13,8 @@ export interface StoreGateOptions {
   readonly keys: Keys;
   readonly installation: Installation;
   readonly log: Logger;
-  /** Called once when the data was written with another number of partitions: nothing we say would be true. */
-  readonly onMismatch: (error: InstallationError) => void;
+  /** Called once when the data was written with another number of partitions, or a right is missing: nothing would be true. */
+  readonly onMismatch: (error: SetupError) => void;
 }
 
 /**
@@ -59,11 +56,12 @@ export class StoreGate {
     if (this.checking || redis.status !== 'ready') return;
     this.checking = true;
     try {
+      if (!this.warned) await assertRights(redis, keys, (line) => log.warn(line));
       await claimInstallation(redis, keys, installation);
       this.open = true;
       await this.warnOnEviction();
     } catch (error) {
-      if (error instanceof InstallationError) {
+      if (error instanceof SetupError) {
         this.open = false;
         this.stop();
         onMismatch(error);

@@ -10,6 +10,7 @@ import type { Logger } from '../shared/logging.js';
 import { createRegistry } from '../shared/metrics.js';
 import { connectRedis, whenReady as redisReady } from '../shared/redis/connect.js';
 import { persistenceDefect } from '../shared/redis/persistence.js';
+import { assertRights } from '../shared/redis/rights.js';
 import { allPartitions, partitionName, type Topic } from '../shared/topics.js';
 import { watchTripwires } from '../shared/tripwire/tripwire-metrics.js';
 import { windowSettings } from '../shared/window-settings.js';
@@ -84,6 +85,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
   lifecycle.onClose('probe', () => probe.close());
 
   await waitForRedis();
+  await assertRights(redis, keys, (line) => log.warn(line));
   await claimInstallation(redis, keys, installationOf(config));
   for (const defect of [await evictionDefect(redis), await persistenceDefect(redis)]) {
     if (defect !== undefined) log.warn(defect);

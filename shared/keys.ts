@@ -32,6 +32,7 @@ import { isArchived, type Partition, partitionName, TOPICS } from './topics.js';
  * | `ns:{control}:rules`               | hash   | rule → the settings last asked for (JSON) |
  * | `ns:{tripwire.<rule>}:wire`        | hash   | state of the rule's tripwire |
  * | `ns:{tripwire.<rule>}:reserved`    | zset   | users newly restricted by the rule, scored by Redis time in ms |
+ * | `ns:{probe}:<nonce>:<type>`        | any    | for a moment, at start, while a process tries what its Redis user may do |
  */
 export class Keys {
   constructor(readonly namespace: string) {}
@@ -91,6 +92,17 @@ export class Keys {
   tripwire(rule: string): { readonly wire: string; readonly reserved: string } {
     const base = `${this.namespace}:{tripwire.${rule}}`;
     return { wire: `${base}:wire`, reserved: `${base}:reserved` };
+  }
+
+  /** Keys for trying what the Redis user may do; a nonce for each that tries. */
+  probe(nonce: string): {
+    readonly string: string;
+    readonly hash: string;
+    readonly set: string;
+    readonly stream: string;
+  } {
+    const base = `${this.namespace}:{probe}:${nonce}`;
+    return { string: `${base}:string`, hash: `${base}:hash`, set: `${base}:set`, stream: `${base}:stream` };
   }
 
   /** Pub/sub channel on which one API process hears that a reply of its own was stored. */

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { isReplyToSelect } from '../redis/connect.js';
+import { SetupError } from '../setup-error.js';
 
 const askMsMax = 1000;
 
@@ -11,8 +12,8 @@ export type RedisAnswer =
   | { readonly kind: 'refused'; readonly error: string }
   | { readonly kind: 'away'; readonly error: string };
 
-/** One PING on a connection of its own, bounded to a second or so. */
-export async function askRedis(url: string): Promise<RedisAnswer> {
+/** One PING, and what else is to be asked, on a connection of its own, bounded to a second or so. */
+export async function askRedis(url: string, more?: (redis: Redis) => Promise<void>): Promise<RedisAnswer> {
   const redis = new Redis(url, {
     lazyConnect: true,
     connectTimeout: askMsMax,
@@ -31,6 +32,7 @@ export async function askRedis(url: string): Promise<RedisAnswer> {
     // An index that it lacks is reported so, and by nothing else: the driver goes on, in database 0.
     if (connectionError !== undefined) throw connectionError;
     await redis.ping();
+    await more?.(redis);
     // An ACL may forbid INFO; then nothing is known, and nothing is wrong.
     const info = await redis.info('server').catch(() => '');
     const processId = field(info, 'process_id');
@@ -48,6 +50,7 @@ export async function askRedis(url: string): Promise<RedisAnswer> {
 
 function failure(error: Error): RedisAnswer {
   const { message } = error;
+  if (error instanceof SetupError) return { kind: 'refused', error: message };
   if (isReplyToSelect(error)) return { kind: 'refused', error: message };
   if (message.startsWith('LOADING')) return { kind: 'loading' };
   if (/^(NOAUTH|WRONGPASS|NOPERM|DENIED)/.test(message)) return { kind: 'refused', error: message };

@@ -1,5 +1,7 @@
 import type { Config } from '../config.js';
+import { Keys } from '../keys.js';
 import { withoutPassword } from '../logging.js';
+import { assertRights } from '../redis/rights.js';
 import { askRedis } from './ask-redis.js';
 import { GivenStore } from './given-store.js';
 import { PrivateRedis, type PrivateRedisOptions } from './private-redis.js';
@@ -23,12 +25,14 @@ export function redisStore({
   const shown = withoutPassword(url);
   return new GivenStore({
     ...{ name: 'redis', urlVariable: 'REDIS_URL', givenBy: 'REDIS_URL or REDIS_HOST' },
-    ...{ url, shown, ask, say },
+    ...{ url, shown, say },
+    ask: (given) => ask(given, new Keys(config.WEIR_NAMESPACE)),
   });
 }
 
-async function ask(url: string): Promise<StoreAnswer> {
-  const answer = await askRedis(url);
+/** What it can do without the API and the workers say. */
+async function ask(url: string, keys: Keys): Promise<StoreAnswer> {
+  const answer = await askRedis(url, (redis) => assertRights(redis, keys, () => undefined));
   if (answer.kind === 'loading') return { kind: 'away', why: 'it is still loading its data' };
   if (answer.kind !== 'ready') return { kind: answer.kind, why: answer.error };
   assertVersion(answer.version, withoutPassword(url));

@@ -3,12 +3,12 @@ import { pino } from 'pino';
 import { composeApi } from '../../../api/compose.js';
 import { Slots } from '../../../api/slots.js';
 import { RULES } from '../../../rules/restrictions/registry.js';
-import type { InstallationError } from '../../../shared/installation.js';
 import { Keys } from '../../../shared/keys.js';
 import { Lifecycle } from '../../../shared/lifecycle.js';
 import { loadConfig } from '../../../shared/load-config.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { decodeEntry } from '../../../shared/messages/record-batch.js';
+import type { SetupError } from '../../../shared/setup-error.js';
 import { testNamespace, testRedis } from '../../support/hooks.js';
 import { until } from '../../support/redis-server.js';
 
@@ -22,7 +22,7 @@ export interface Answer {
 
 /** A whole API in this process, on a free port, with a namespace of its own and no workers. */
 export class ApiUnderTest {
-  readonly mismatches: InstallationError[] = [];
+  readonly mismatches: SetupError[] = [];
   url = '';
 
   private constructor(
@@ -49,7 +49,7 @@ export class ApiUnderTest {
     redis.on('error', () => undefined);
     const keys = new Keys(config.WEIR_NAMESPACE);
     const api = new ApiUnderTest(keys, new Slots(keys, config.PARTITIONS), redis, lifecycle);
-    const onMismatch = (error: InstallationError): void => {
+    const onMismatch = (error: SetupError): void => {
       api.mismatches.push(error);
     };
     const { url } = await composeApi({ config, lifecycle, log, rules: RULES, onMismatch });
