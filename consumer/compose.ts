@@ -175,7 +175,8 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
     if (open !== undefined) {
       const budgets = new BudgetMemory(open.pool, config.PARTITIONS, log);
       const recall: Memory['recall'] = async (partition) => {
-        await whenReady(open);
+        // Whoever asks gives up in time.
+        await open.ready;
         return budgets.recall(partition);
       };
       memories.set('admissions', { recall });
@@ -192,7 +193,7 @@ export async function composeConsumer(options: ConsumerOptions): Promise<Consume
         return archive.write(batch);
       },
       remembers: async (partition) => {
-        await whenReady(open);
+        await open.ready;
         return archive.remembers(partition);
       },
     };

@@ -68,6 +68,11 @@ export const configSchema = z.object({
   DATABASE_POOL_MAX: integer(1, 100)
     .default(4)
     .describe('Connections to Postgres that one process opens at most.'),
+  STORE_WAIT_SECONDS: integer(1, 86_400)
+    .default(60)
+    .describe(
+      '`npm start` waits this long for a Redis or Postgres that it was given, in seconds; then it ends with 1.',
+    ),
   WEIR_DATA_DIR: z.string().default('.weir').describe('Folder of the private stores; survives a restart.'),
   WEIR_NAMESPACE: z
     .string()

@@ -19,9 +19,10 @@ export function createLogger(component: string, level: string): Logger {
     transport: {
       target: 'pino-pretty',
       options: {
-        ignore: 'pid,hostname',
+        ignore: 'pid,hostname,component',
         translateTime: 'SYS:HH:MM:ss.l',
-        messageFormat: '[{component}] {msg}',
+        messageFormat: '[{component} {pid}] {msg}',
+        singleLine: true,
       },
     },
   });

@@ -14,6 +14,9 @@ export type PostgresState = 'ok' | 'down' | 'migrating' | 'another_installation'
 
 /** Served by no index: two functions. */
 const ASK = `SELECT weir_schema_version() AS version, row_security_active('usage_events') AS bound`;
+/** A worker that starts with us takes a moment to migrate. */
+const MIGRATING_MS_MAX = 10_000;
+
 export interface PostgresCheckOptions extends Ours {
   /** Of the application role, for this check alone: it must not wait behind queries. One connection is enough. */
   readonly pool: pg.Pool;
@@ -27,6 +30,7 @@ export interface PostgresCheckOptions extends Ours {
 export class PostgresCheck {
   private asking: Promise<PostgresState> | undefined;
   private logged: PostgresState = 'ok';
+  private migratingSince: number | undefined;
 
   constructor(private readonly options: PostgresCheckOptions) {}
 
@@ -64,8 +68,11 @@ export class PostgresCheck {
     }
   }
 
-  /** Logs changes, once. */
+  /** Logs changes, once, and a migration only where it takes its time. */
   private found(state: PostgresState, detail: string): PostgresState {
+    if (state !== 'migrating') this.migratingSince = undefined;
+    else this.migratingSince ??= performance.now();
+    if (performance.now() - (this.migratingSince ?? -Infinity) < MIGRATING_MS_MAX) return state;
     if (state !== this.logged) {
       if (state === 'ok') this.options.log.info('postgres is ready');
       else this.options.log.warn({ postgres: state, detail }, 'postgres is not ready');

@@ -31,13 +31,12 @@ export interface CautionOptions {
 export class Caution {
   private mode: 'none' | 'together' | 'alone';
   private until: string;
+  private told = false;
 
   constructor(private readonly options: CautionOptions) {
-    const { head, log } = options;
+    const { head } = options;
     this.until = head.cautiousUntil;
     this.mode = head.cautiousUntil !== '' || head.takeovers > TAKEOVERS_MAX ? 'together' : 'none';
-    if (this.mode !== 'none')
-      log.warn({ takeovers: head.takeovers }, 'owners died here: steps are tried first');
   }
 
   get isCareful(): boolean {
@@ -60,7 +59,7 @@ export class Caution {
    */
   async mayFold({ planned, documents: loaded, members, refused }: Prepared): Promise<boolean> {
     if (this.mode === 'none') return true;
-    const { probe, processor, log } = this.options;
+    const { head, probe, processor, log } = this.options;
     const inputs = planned.flatMap((item): Input[] => {
       if (item.kind === 'message') {
         const { message, at, index } = item;
@@ -70,6 +69,9 @@ export class Caution {
       return item.kind === 'timer' ? [{ kind: 'timer', timer: item.timer, at: item.at }] : [];
     });
     if (inputs.length === 0) return true;
+    // Not before: owners that were killed while there was nothing to fold are no news.
+    if (!this.told) log.warn({ takeovers: head.takeovers }, 'owners died here: steps are tried first');
+    this.told = true;
     const documents = [...loaded].map(
       ([name, document]) => [name, document === null ? null : processor.encode(name, document)] as const,
     );

@@ -13,6 +13,7 @@ import type { Sink } from './outbox-drain.js';
 import { PartitionRunner } from './partition-runner.js';
 import type { Processor } from './processor.js';
 import type { RunEnd } from './run-end.js';
+import { shareAsText } from './share-as-text.js';
 
 /** How long a partition that cannot be worked on here is left alone, by why the last run of it ended. */
 const PAUSE_MS: Record<RunEnd, number> = { released: 0, lost: 0, newer: 10_000, failed: 5000 };
@@ -45,6 +46,8 @@ export class Worker {
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
   private reported = '';
+  private seen = '';
+  private seenAt = 0;
 
   constructor(private readonly options: WorkerOptions) {
     this.partitions = allPartitions(options.partitionsPerTopic);
@@ -211,12 +214,15 @@ export class Worker {
     this.tickSoon();
   }
 
-  /** One line whenever the share has changed, not one for each partition. */
+  /** One line when the share has changed and stayed so for a heartbeat: in a start it goes from hand to hand. */
   private reportOwned(): void {
-    const owned = this.ownedPartitions.join(' ');
-    if (owned === this.reported) return;
+    const owned = shareAsText([...this.runners.values()].map(({ runner }) => runner.partition));
+    if (owned !== this.seen) this.seenAt = performance.now();
+    this.seen = owned;
+    const settledMs = performance.now() - this.seenAt;
+    if (owned === this.reported || settledMs < this.options.engine.settings.heartbeatMs) return;
     this.reported = owned;
-    this.options.engine.log.info({ partitions: owned }, 'partitions owned');
+    this.options.engine.log.info(`owns ${owned}`);
   }
 
   private announce(): void {

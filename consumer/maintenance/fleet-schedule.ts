@@ -19,6 +19,13 @@ export interface FleetTask {
   run(signal: AbortSignal): Promise<Readonly<Record<string, unknown>> | undefined>;
 }
 
+/** What every run says, or has a line of its own: no reason for one a minute. */
+const ROUTINE = ['restored', 'daysAhead', 'comparedWindows', 'pending', 'behind', 'leftOut', 'lagSeconds'];
+
+function isNews(figures: Readonly<Record<string, unknown>>): boolean {
+  return Object.entries(figures).some(([name, figure]) => figure !== 0 && !ROUTINE.includes(name));
+}
+
 export interface FleetScheduleOptions {
   readonly redis: Redis;
   readonly keys: Keys;
@@ -102,7 +109,8 @@ export class FleetSchedule {
     try {
       const figures = await task.run(signal);
       if (figures === undefined) return;
-      log.info({ task: task.name, ...figures, ms: Math.round(performance.now() - begunAt) }, 'maintenance');
+      const ms = Math.round(performance.now() - begunAt);
+      log[isNews(figures) ? 'info' : 'debug']({ task: task.name, ...figures, ms }, 'maintenance');
     } catch (error) {
       if (this.stop.signal.aborted) return;
       const passes = isTransient(error) || isPostgresTransient(error) || signal.aborted;

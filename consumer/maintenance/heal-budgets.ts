@@ -191,6 +191,7 @@ class BudgetHealer {
       data: { config, restored: true, actor, reason },
     };
     await append(redis, this.keysOf(this.partitionOf(tenant)), [[JSON.stringify(message)]], UNBOUNDED);
-    log.info({ tenant, version, appliedAt }, 'budgets restored from Postgres');
+    // What the migrations put there is sent once, and was never lost.
+    log[appliedAt === 0 ? 'debug' : 'info']({ tenant, version, appliedAt }, 'budgets restored from Postgres');
   }
 }

@@ -1,7 +1,7 @@
 import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { LauncherError } from './launcher-error.js';
-import { processCommand } from './process-command.js';
+import { isRunning, type LauncherIdentity, ownIdentity } from './launcher-identity.js';
 
 export interface DataDirLock {
   /** The launcher before this one was killed: its processes may still be ending. */
@@ -11,7 +11,7 @@ export interface DataDirLock {
 
 /**
  * One launcher per data folder: two private Redis servers on one append-only file would destroy it. The lock is a
- * file with the launcher's pid; one whose process is gone, or is no launcher (pids are used again), is taken over.
+ * file with the launcher's pid and start; one whose process is gone, or is another program by now, is taken over.
  * @throws LauncherError when another launcher lives, or the folder cannot be written.
  */
 export async function lockDataDir(dataDir: string): Promise<DataDirLock> {
@@ -19,7 +19,8 @@ export async function lockDataDir(dataDir: string): Promise<DataDirLock> {
   const own = `${path}.${process.pid}`;
   try {
     await mkdir(dataDir, { recursive: true, mode: 0o700 });
-    await writeFile(own, `${process.pid}\n`);
+    const { pid, start } = ownIdentity();
+    await writeFile(own, `${pid} ${start}\n`);
   } catch (error) {
     throw new LauncherError(`the data folder cannot be written: ${(error as Error).message}`);
   }
@@ -47,12 +48,12 @@ async function linked(from: string, to: string): Promise<boolean> {
 }
 
 async function removeStale(path: string, dataDir: string): Promise<void> {
-  refuseLiving(await readPid(path), dataDir);
+  refuseLiving(await readIdentity(path), dataDir);
   // Another launcher may have taken it over since it was read: look again at what was moved away.
   const moved = `${path}.stale.${process.pid}`;
   await rename(path, moved).catch(() => undefined);
   try {
-    refuseLiving(await readPid(moved), dataDir);
+    refuseLiving(await readIdentity(moved), dataDir);
   } catch (error) {
     await linked(moved, path);
     throw error;
@@ -61,16 +62,18 @@ async function removeStale(path: string, dataDir: string): Promise<void> {
   }
 }
 
-function refuseLiving(pid: number | undefined, dataDir: string): void {
-  if (pid === undefined || pid === process.pid) return;
-  if (processCommand(pid)?.includes('launcher') !== true) return;
+function refuseLiving(launcher: LauncherIdentity | undefined, dataDir: string): void {
+  if (launcher === undefined || launcher.pid === process.pid || !isRunning(launcher)) return;
   throw new LauncherError(
-    `another launcher (pid ${pid}) already runs on ${dataDir}: stop it, or set WEIR_DATA_DIR to another folder`,
+    `another launcher (pid ${launcher.pid}) already runs on ${dataDir}: stop it, or set WEIR_DATA_DIR to another folder`,
   );
 }
 
-async function readPid(path: string): Promise<number | undefined> {
+async function readIdentity(path: string): Promise<LauncherIdentity | undefined> {
   const text = await readFile(path, 'utf8').catch(() => '');
-  const pid = Number.parseInt(text, 10);
-  return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+  const [first = '', ...start] = text.trim().split(' ');
+  const pid = Number.parseInt(first, 10);
+  if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+  // That of `ps` has spaces.
+  return { pid, start: start.length === 0 ? undefined : start.join(' ') };
 }

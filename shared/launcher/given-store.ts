@@ -3,7 +3,6 @@ import { LauncherError } from './launcher-error.js';
 import type { Say } from './say.js';
 import type { Store, StoreAnswer } from './store.js';
 
-const answerMsMax = 60_000;
 const reportMs = 5000;
 const pollMs = 250;
 
@@ -15,6 +14,8 @@ export interface GivenStoreOptions {
   readonly shown: string;
   /** Who gave it, for people. */
   readonly givenBy: string;
+  /** How long to wait for its first answer, in seconds. */
+  readonly waitSeconds: number;
   readonly ask: (url: string) => Promise<StoreAnswer>;
   readonly say: Say;
 }
@@ -30,7 +31,7 @@ export class GivenStore implements Store {
   }
 
   async start(signal: AbortSignal): Promise<{ url: string; description: string }> {
-    const { name, url, shown, givenBy, ask, say } = this.options;
+    const { name, url, shown, givenBy, waitSeconds, ask, say } = this.options;
     const startedAt = performance.now();
     let reportAt = startedAt + reportMs;
     for (;;) {
@@ -38,8 +39,10 @@ export class GivenStore implements Store {
       if (answer.kind === 'ready') return { url, description: `${shown}  (given by ${givenBy})` };
       if (answer.kind === 'refused') throw new LauncherError(`${shown} refuses us: ${answer.why}`);
       const now = performance.now();
-      if (now - startedAt > answerMsMax) {
-        throw new LauncherError(`${shown} did not answer within ${answerMsMax / 1000} s: ${answer.why}`);
+      if (now - startedAt > waitSeconds * 1000) {
+        throw new LauncherError(
+          `${shown} did not answer within ${waitSeconds} s (STORE_WAIT_SECONDS): ${answer.why}`,
+        );
       }
       if (now > reportAt) {
         say(name, `waiting for ${shown}: ${answer.why}`);

@@ -22,6 +22,7 @@ export function postgresStore({
   }
   return new GivenStore({
     ...{ name: 'postgres', urlVariable: 'DATABASE_URL', givenBy: 'DATABASE_URL' },
+    waitSeconds: config.STORE_WAIT_SECONDS,
     ...{ url, shown: shownPostgres(url), ask: askPostgres, say: context.say },
   });
 }

@@ -25,6 +25,7 @@ export function redisStore({
   const shown = withoutPassword(url);
   return new GivenStore({
     ...{ name: 'redis', urlVariable: 'REDIS_URL', givenBy: 'REDIS_URL or REDIS_HOST' },
+    waitSeconds: config.STORE_WAIT_SECONDS,
     ...{ url, shown, say },
     ask: (given) => ask(given, new Keys(config.WEIR_NAMESPACE)),
   });

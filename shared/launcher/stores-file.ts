@@ -1,10 +1,11 @@
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { processCommand } from './process-command.js';
+import { isRunning, ownIdentity } from './launcher-identity.js';
 
 const storesSchema = z.object({
   launcher: z.int().positive(),
+  start: z.string().optional(),
   redisUrl: z.string(),
   databaseUrl: z.string(),
 });
@@ -18,8 +19,9 @@ export type Stores = Pick<z.infer<typeof storesSchema>, 'redisUrl' | 'databaseUr
  */
 export async function writeStores(dataDir: string, stores: Stores): Promise<void> {
   const path = pathIn(dataDir);
+  const { pid, start } = ownIdentity();
   const whole = `${path}.${process.pid}`;
-  await writeFile(whole, `${JSON.stringify({ launcher: process.pid, ...stores })}\n`, { mode: 0o600 });
+  await writeFile(whole, `${JSON.stringify({ launcher: pid, start, ...stores })}\n`, { mode: 0o600 });
   await rename(whole, path);
 }
 
@@ -31,9 +33,9 @@ export async function removeStores(dataDir: string): Promise<void> {
 export async function readStores(dataDir: string): Promise<Stores | undefined> {
   const text = await readFile(pathIn(dataDir), 'utf8').catch(() => undefined);
   if (text === undefined) return undefined;
-  const { launcher, ...stores } = storesSchema.parse(JSON.parse(text));
+  const { launcher: pid, start, ...stores } = storesSchema.parse(JSON.parse(text));
   // A launcher that was killed has left its file.
-  return processCommand(launcher)?.includes('launcher') === true ? stores : undefined;
+  return isRunning({ pid, start }) ? stores : undefined;
 }
 
 function pathIn(dataDir: string): string {

@@ -48,6 +48,7 @@ export function connectRedis(options: ConnectOptions): Redis {
   });
   Script.defineAll(redis);
   let down = false;
+  let everUp = false;
   let refused = false;
   redis.on('error', (error) => {
     if (refused) return;
@@ -60,11 +61,13 @@ export function connectRedis(options: ConnectOptions): Redis {
         return;
       }
     }
-    if (!down) log.warn({ connection: name, error: error.message }, 'redis connection lost');
+    const what = everUp ? 'redis connection lost' : 'redis does not answer yet';
+    if (!down) log.warn({ connection: name, error: error.message }, what);
     down = true;
   });
   redis.on('ready', () => {
-    if (down) log.info({ connection: name }, 'redis connection restored');
+    if (down) log.info({ connection: name }, everUp ? 'redis connection restored' : 'redis answers');
+    everUp = true;
     down = false;
   });
   lifecycle?.onClose(`redis ${name}`, () => redis.disconnect());

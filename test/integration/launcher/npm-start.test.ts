@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util';
 import { expect } from 'chai';
 import { commands, kill, LauncherProcess } from '../../support/launcher/launcher-process.js';
 import { until } from '../../support/redis-server.js';
@@ -41,6 +42,21 @@ describe('npm start', function () {
       'stopped  nothing is left running',
     ]);
     expect(launcher.processes).to.deep.equal([]);
+  });
+
+  it('says on a terminal in about ten lines that it is ready, with pids and without an alarm', async () => {
+    // On a busy machine the launcher's own polling is slow at times.
+    launcher = LauncherProcess.start(commands.onTerminal, { SLOW_REQUEST_MS: '60000' });
+    await launcher.says(/^ready {4}POST/m, 30_000);
+    // Colours, and what npm draws and says.
+    const text = stripVTControlCharacters(launcher.output).replaceAll('\r', '');
+    const lines = text.split('\n').filter((line) => /^(\w|\[)/.test(line));
+    expect(lines, text).to.have.length.within(6, 12);
+    expect(text).to.not.match(/WARN|ERROR|lost|failed|died|restored/);
+    for (const line of lines.filter((line) => line.startsWith('['))) {
+      expect(line).to.match(/^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: \[(worker|api) \d+\] \S/);
+    }
+    expect(lines.filter((line) => /^worker \d pid \d+$/.test(line))).to.have.length(2);
   });
 
   it('decides the same after each of its processes was killed, and after a restart', async () => {

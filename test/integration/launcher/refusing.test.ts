@@ -1,4 +1,5 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -44,6 +45,47 @@ describe('the launcher when it cannot run', function () {
     writeFileSync(join(dataDir, 'launcher.pid'), '1\n');
     launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
     await launcher.ready();
+  });
+
+  it('takes over the lock of a launcher whose pid belongs to a program that only names one', async () => {
+    const dataDir = newDataDir();
+    const editor = spawn('tail', ['-f', 'shared/launcher/main.ts'], { stdio: 'ignore' });
+    try {
+      writeFileSync(join(dataDir, 'launcher.pid'), `${editor.pid}\n`);
+      launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
+      await launcher.ready();
+    } finally {
+      editor.kill();
+    }
+  });
+
+  it('takes over the lock of a launcher whose pid belongs to a launcher that began later', async () => {
+    const other = LauncherProcess.start(commands.standIns);
+    const dataDir = newDataDir();
+    try {
+      await other.says(/^redis /m);
+      const [pid, start] = readFileSync(join(other.dataDir, 'launcher.pid'), 'utf8').trim().split(' ');
+      expect(pid).to.equal(String(other.pid));
+      writeFileSync(join(dataDir, 'launcher.pid'), `${pid} ${Number(start) - 1}\n`);
+      launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
+      await launcher.ready();
+    } finally {
+      await other.clean();
+    }
+  });
+
+  it('says which store never came, after STORE_WAIT_SECONDS', async () => {
+    const port = await freePort();
+    launcher = LauncherProcess.start(commands.standIns, {
+      REDIS_URL: `redis://:hunter2@127.0.0.1:${port}`,
+      DATABASE_URL: `postgres://a:hunter2@127.0.0.1:${port}/x`,
+      STORE_WAIT_SECONDS: '1',
+    });
+    expect(await launcher.ended()).to.equal(1);
+    expect(launcher.output).to.match(
+      /^error {4}(redis|postgres):\/\/127\.0\.0\.1:\d+\S* did not answer within 1 s \(STORE_WAIT_SECONDS\): .*ECONNREFUSED.*\nstopped {2}nothing is left running\n$/,
+    );
+    expect(launcher.output).to.not.include('hunter2');
   });
 
   it('says that the port of the API is in use before it starts anything', async () => {

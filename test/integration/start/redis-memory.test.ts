@@ -1,12 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { totalmem } from 'node:os';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { defaultMemoryMax } from '../../../shared/launcher/private-redis.js';
 import { commands, LauncherProcess } from '../../support/launcher/launcher-process.js';
-import { RedisServer, until } from '../../support/redis-server.js';
+import { LoggedProcess } from '../../support/logged-process.js';
+import { RedisServer } from '../../support/redis-server.js';
 
 const lost =
   'Redis keeps nothing on disk: a restart of it loses what was accepted, decided and counted. Set appendonly yes.';
@@ -23,7 +21,10 @@ describe('the memory of Redis', function () {
       const [, url] = await launcher.says(/^redis {4}(redis:\S+)/m);
       const redis = new Redis(url!);
       try {
-        return await redis.config('GET', 'maxmemory', 'maxmemory-policy');
+        return [
+          ...((await redis.config('GET', 'maxmemory')) as string[]),
+          ...((await redis.config('GET', 'maxmemory-policy')) as string[]),
+        ];
       } finally {
         redis.disconnect();
       }
@@ -56,31 +57,18 @@ describe('the memory of Redis', function () {
 
   describe('of a given one', () => {
     let server: RedisServer;
-    let worker: ChildProcess;
+    let worker: LoggedProcess;
     afterEach(async () => {
-      worker.kill('SIGKILL');
-      if (worker.exitCode === null && worker.signalCode === null) await once(worker, 'exit');
+      await worker.end();
       await server.stop();
     });
 
     /** The warnings of a worker until it works. */
     async function warningsOn(...settings: string[]): Promise<readonly string[]> {
       server = await RedisServer.start(...settings);
-      const module = fileURLToPath(new URL('../../../consumer/main.js', import.meta.url));
-      const { PATH } = process.env;
-      worker = spawn(process.execPath, [module], {
-        env: { PATH, REDIS_URL: server.url },
-        stdio: ['ignore', 'pipe', 'inherit'],
-      });
-      let output = '';
-      worker.stdout!.on('data', (chunk: Buffer) => {
-        output += chunk.toString();
-      });
-      await until(15_000, 'the worker works', () => output.includes('"msg":"working"'));
-      const lines = output.split('\n').filter((line) => line.includes('"level":40'));
-      return lines
-        .map((line) => (JSON.parse(line) as { msg: string }).msg)
-        .filter((line) => /^Redis/.test(line));
+      worker = LoggedProcess.start('consumer/main.js', { REDIS_URL: server.url });
+      await worker.says('working');
+      return worker.messages(40).filter((message) => message.startsWith('Redis'));
     }
 
     it('that keeps nothing on disk is warned of', async () => {
@@ -89,7 +77,7 @@ describe('the memory of Redis', function () {
 
     it('that writes snapshots, or an append-only file, is not', async () => {
       expect(await warningsOn('--appendonly', 'no', '--save', '3600 1')).to.deep.equal([]);
-      worker.kill('SIGKILL');
+      await worker.end();
       await server.stop();
       expect(await warningsOn()).to.deep.equal([]);
     });

@@ -11,6 +11,8 @@ export const commands = {
   standIns: ['node', 'dist/test/support/launcher/main.js'],
   // --ignore-scripts: the build has been done.
   npmStart: ['npm', 'start', '--ignore-scripts'],
+  /** On a terminal, as people do. */
+  onTerminal: ['script', '--quiet', '--return', '--command', 'npm start --ignore-scripts', '/dev/null'],
 } as const;
 
 const readyMsMax = 30_000;

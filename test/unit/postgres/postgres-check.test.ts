@@ -70,6 +70,13 @@ describe('the check of Postgres for /ready', () => {
     expect(asked()).to.equal(2);
   });
 
+  it('says nothing of a schema that a worker is just making', async () => {
+    const role = Object.assign(new Error('password authentication failed'), { code: '28P01' });
+    const { check, logged } = checked([role, { version: null, bound: true }, UP]);
+    for (let n = 0; n < 3; n += 1) await check.state();
+    expect(logged).to.deep.equal([]);
+  });
+
   it('logs a change, not every answer', async () => {
     const { check, logged } = checked([UP, new Error('away'), new Error('away'), UP, UP]);
     for (let n = 0; n < 5; n += 1) await check.state();
