@@ -226,5 +226,5 @@ function onceReady(open: Database, sink: Sink): Sink {
     await whenReady(open);
     await sink.write(partition, entries);
   };
-  return { name, topic, delayed, write };
+  return { name, topic, delayed, knows: (entry) => sink.knows(entry), write };
 }

@@ -14,6 +14,7 @@ export class ConsumerMetrics {
   private readonly deadLettersWaiting: Gauge;
   private readonly remembered: Gauge;
   private readonly waiting: Gauge;
+  private readonly sinkStopped: Gauge;
   private readonly liveWorkers: Gauge;
   private readonly batchMessages: Histogram;
   private readonly stepSeconds: Histogram;
@@ -54,6 +55,10 @@ export class ConsumerMetrics {
     this.waiting = gauge(
       'weir_partition_waiting',
       '1 while a full outbox or full dead letters stop the partition.',
+    );
+    this.sinkStopped = gauge(
+      'weir_sink_stopped',
+      '1 while the outbox waits for a newer worker: the next entry is none that this one knows.',
     );
     this.liveWorkers = gauge('weir_workers_live', 'Workers with a recent heartbeat.', []);
     this.batchMessages = new Histogram({
@@ -150,7 +155,7 @@ export class ConsumerMetrics {
   private disown(partition: string): void {
     for (const gauge of [
       ...[this.waiting, this.backlog, this.oldestAge, this.outbox, this.outboxBytes],
-      ...[this.deadLettersWaiting, this.remembered],
+      ...[this.deadLettersWaiting, this.remembered, this.sinkStopped],
     ]) {
       gauge.set({ partition }, 0);
     }
@@ -198,6 +203,10 @@ export class ConsumerMetrics {
 
   stopped(partition: string, waits: boolean): void {
     this.waiting.set({ partition }, waits ? 1 : 0);
+  }
+
+  sinkStops(partition: string, stops: boolean): void {
+    this.sinkStopped.set({ partition }, stops ? 1 : 0);
   }
 
   unpublished(replies: number): void {

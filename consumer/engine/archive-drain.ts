@@ -14,8 +14,9 @@ import type { Engine } from './engine.js';
 import { NewerEntryError } from './entry-buffer.js';
 import { FIRST_POSITION } from './head.js';
 import { judge, type StreamEntry } from './judge.js';
-import { type OutboxEntry, readOutboxEntry } from './outbox-drain.js';
+import { isNewer, type OutboxEntry, readOutboxEntry } from './outbox-drain.js';
 import { GaveUpError } from './retry.js';
+import { UnknownEntryError } from './unknown-entry-error.js';
 
 const acknowledgeScript = new Script(import.meta.url, 'acknowledge-archive.lua');
 
@@ -62,7 +63,11 @@ export class ArchiveDrain extends Drain {
 
   constructor(private readonly options: ArchiveDrainOptions) {
     const { archiveDelayMs } = options.engine.settings;
-    super(ARCHIVE, options.log, Math.max(POLL_MS_MIN, Math.min(POLL_MS_MAX, archiveDelayMs / 4)));
+    const pollMs = Math.max(POLL_MS_MIN, Math.min(POLL_MS_MAX, archiveDelayMs / 4));
+    const { metrics } = options.engine;
+    super(ARCHIVE, options.log, pollMs, (stops) => {
+      metrics.sinkStops(partitionName(options.partition), stops);
+    });
   }
 
   /** New entries are not old enough yet: it looks by itself. */
@@ -114,6 +119,10 @@ export class ArchiveDrain extends Drain {
       );
       for (const each of raw) {
         const entry = readOutboxEntry(each);
+        if (isNewer(entry) || !isKnown(entry)) {
+          if (entries.length === 0) throw new UnknownEntryError(entry);
+          return { entries, more: true };
+        }
         messages += entry.type === VERDICTS ? (entry.body as Verdicts).n : 1;
         if (entries.length > 0 && messages > archiveBatchMax) return { entries, more: true };
         entries.push(entry);
@@ -136,10 +145,7 @@ export class ArchiveDrain extends Drain {
     const windows: ArchivedWindow[] = [];
     for (const { id, type, body } of outbox) {
       if (type === VERDICTS) verdicts.push({ outbox: id, verdicts: body as Verdicts });
-      else if (type === WINDOW) windows.push({ outbox: id, emission: body as WindowEmission });
-      // A newer worker wrote it: a newer worker will write it on.
-      else
-        throw new Error(`outbox entry ${id} is of a type this worker does not know: ${type.slice(0, 100)}`);
+      else windows.push({ outbox: id, emission: body as WindowEmission });
     }
     const { entries, bytes } = await this.readStream(verdicts);
     const { events, missing } = judge(verdicts, entries);
@@ -215,6 +221,10 @@ export class ArchiveDrain extends Drain {
     }
     return reply !== 0;
   }
+}
+
+function isKnown({ type }: OutboxEntry): boolean {
+  return type === VERDICTS || type === WINDOW;
 }
 
 function archivedMessage(outbox: string, upTo: number): object {

@@ -1,8 +1,12 @@
 import type { Logger } from '../../shared/logging.js';
+import { NewerEntryError } from './entry-buffer.js';
 import { GaveUpError, retryWhileAway } from './retry.js';
+import { UnknownEntryError } from './unknown-entry-error.js';
 
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5000;
+const FAILS = 'sink failed; it is tried again until it works';
+const STOPS = 'sink stops: a newer worker wrote this, and one must take the partition';
 
 /** Carries what leaves a partition to where it goes, at its own pace, until the partition is given up. */
 export abstract class Drain {
@@ -16,6 +20,8 @@ export abstract class Drain {
     protected readonly log: Logger,
     /** How often it looks without being woken, in ms. */
     private readonly pollMs: number,
+    /** Told when it stands before what a newer worker wrote, and when it goes on. */
+    private readonly onStop: (stops: boolean) => void,
   ) {}
 
   /** Something was appended. */
@@ -38,13 +44,16 @@ export abstract class Drain {
         await this.drain();
         if (failing) this.log.info({ sink: this.sinkName }, 'sink works again');
         failing = false;
+        this.onStop(false);
         retryMs = RETRY_MS_MIN;
         await this.sleep();
       } catch (error) {
         if (error instanceof GaveUpError) return;
+        const stops = error instanceof UnknownEntryError || error instanceof NewerEntryError;
+        this.onStop(stops);
         // Once, not at every attempt: it may be away for hours.
         const level = failing ? 'debug' : 'error';
-        this.log[level]({ err: error, sink: this.sinkName }, 'sink failed; it is tried again until it works');
+        this.log[level]({ err: error, sink: this.sinkName }, stops ? STOPS : FAILS);
         failing = true;
         this.failed();
         await this.pause(retryMs, false);

@@ -5,6 +5,7 @@ import { type Partition, partitionName, type Topic } from '../../shared/topics.j
 import { Drain } from './drain.js';
 import type { Engine } from './engine.js';
 import { FIRST_POSITION } from './head.js';
+import { UnknownEntryError } from './unknown-entry-error.js';
 
 const acknowledgeScript = new Script(import.meta.url, 'acknowledge.lua');
 
@@ -19,7 +20,12 @@ export interface OutboxEntry {
   readonly id: string;
   readonly type: string;
   readonly body: unknown;
+  /** Absent: 1. */
+  readonly version?: number;
 }
+
+/** Of the entries that this version writes: none says it yet. */
+const OUTBOX_ENTRY_VERSION = 1;
 
 /** Where outbox entries go. */
 export interface Sink {
@@ -28,6 +34,8 @@ export interface Sink {
   readonly topic: Topic;
   /** Gets nothing younger than ARCHIVE_DELAY_MS: it must never know what Redis may forget. */
   readonly delayed?: boolean;
+  /** Whether it can carry this on. It is given nothing else: the outbox waits for a worker that can. */
+  knows(entry: OutboxEntry): boolean;
   /** Writes entries in order. At least once: after a crash the same entries come again. @throws to be called again */
   write(partition: string, entries: readonly OutboxEntry[]): Promise<void>;
 }
@@ -56,6 +64,7 @@ export class OutboxDrain extends Drain {
       sink.name,
       log,
       sink.delayed === true ? Math.max(DELAYED_POLL_MS_MIN, Math.min(POLL_MS, quarter)) : POLL_MS,
+      (stops) => engine.metrics.sinkStops(partitionName(options.partition), stops),
     );
   }
 
@@ -76,14 +85,20 @@ export class OutboxDrain extends Drain {
       const raw = await this.retry(() =>
         engine.redis.xrange(keys.outbox, `(${this.position}`, until, 'COUNT', count),
       );
-      const last = raw.at(-1);
-      if (last === undefined) return;
-      await sink.write(partitionName(partition), raw.map(readOutboxEntry));
-      if (!(await this.acknowledge(last[0]))) {
-        this.stop();
-        return;
+      const entries = raw.map(readOutboxEntry);
+      const unknown = entries.find((entry) => isNewer(entry) || !sink.knows(entry));
+      const known = unknown === undefined ? entries : entries.slice(0, entries.indexOf(unknown));
+      const last = known.at(-1);
+      if (last !== undefined) {
+        await sink.write(partitionName(partition), known);
+        if (!(await this.acknowledge(last.id))) {
+          this.stop();
+          return;
+        }
+        this.position = last.id;
       }
-      this.position = last[0];
+      if (unknown !== undefined) throw new UnknownEntryError(unknown);
+      if (last === undefined) return;
       // A delayed sink waits for more: a transaction for every few entries would cost more than they do.
       if (delayed && raw.length < count) return;
     }
@@ -105,7 +120,16 @@ export class OutboxDrain extends Drain {
   }
 }
 
+/** `type <type> body <JSON>`; a version that differs adds `v <version>`, and may have another body. */
 export function readOutboxEntry([id, fields]: [id: string, fields: string[]]): OutboxEntry {
-  const [, type = '', , body = 'null'] = fields;
+  const [, type = '', , body = 'null', , version] = fields;
+  if (version !== undefined && version !== String(OUTBOX_ENTRY_VERSION)) {
+    return { id, type, body: null, version: Number(version) };
+  }
   return { id, type, body: JSON.parse(body) };
+}
+
+/** Also where the version is no number. */
+export function isNewer({ version = OUTBOX_ENTRY_VERSION }: OutboxEntry): boolean {
+  return version !== OUTBOX_ENTRY_VERSION;
 }

@@ -1,4 +1,5 @@
 import type { Logger } from '../../shared/logging.js';
+import { isRestrictionChange } from '../../shared/messages/restriction-changes.js';
 import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
 
 /**
@@ -10,6 +11,10 @@ export class AuditLogSink implements Sink {
   readonly topic = 'events';
 
   constructor(private readonly log: Logger) {}
+
+  knows({ type }: OutboxEntry): boolean {
+    return isRestrictionChange(type);
+  }
 
   write(partition: string, entries: readonly OutboxEntry[]): Promise<void> {
     for (const { id, type, body } of entries) {

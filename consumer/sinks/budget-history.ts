@@ -2,10 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from '../../shared/logging.js';
 import {
-  BUDGET_SNAPSHOT,
   BUDGETS_APPLIED,
   type BudgetSnapshot,
   type BudgetsApplied,
+  isBudgetEmission,
   LEDGER,
   type LedgerEntry,
 } from '../../shared/messages/budget-emissions.js';
@@ -58,6 +58,10 @@ export class BudgetHistory implements Sink {
     this.transactions = new Transactions(pool);
     this.days = new DayPartitions(this.transactions, 'ensure_ledger_partition');
     this.tenants = new Tenants(this.transactions);
+  }
+
+  knows({ type, body }: OutboxEntry): boolean {
+    return isBudgetEmission(type, body);
   }
 
   async write(partition: string, entries: readonly OutboxEntry[]): Promise<void> {
@@ -137,12 +141,10 @@ function readOne({ type, body }: OutboxEntry, said: Said): void {
   if (typeof tenant !== 'string' || !isTenant(tenant)) throw new Error('the tenant is none');
   if (type === BUDGETS_APPLIED) {
     said.versions.push(versionRow(body as BudgetsApplied));
-  } else if (type === BUDGET_SNAPSHOT) {
+  } else {
     const snapshot = body as BudgetSnapshot;
     if (!Array.isArray(snapshot.levels)) throw new Error('it has no levels');
     const key = `${tenant}:${snapshot.epoch}:${snapshot.start}`;
     if ((said.snapshots.get(key)?.revision ?? 0) < snapshot.revision) said.snapshots.set(key, snapshot);
-  } else {
-    throw new Error('its type is unknown');
   }
 }

@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/logging.js';
-import { BUDGETS_APPLIED } from '../../shared/messages/budget-emissions.js';
+import { BUDGETS_APPLIED, isBudgetEmission } from '../../shared/messages/budget-emissions.js';
 import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
 
 /**
@@ -13,6 +13,10 @@ export class BudgetLogSink implements Sink {
   readonly delayed = true;
 
   constructor(private readonly log: Logger) {}
+
+  knows({ type, body }: OutboxEntry): boolean {
+    return isBudgetEmission(type, body);
+  }
 
   write(partition: string, entries: readonly OutboxEntry[]): Promise<void> {
     for (const { id, type, body } of entries) {

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { Logger } from '../../shared/logging.js';
+import { isRestrictionChange } from '../../shared/messages/restriction-changes.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import type { OutboxEntry, Sink } from '../engine/outbox-drain.js';
 import { insertBisecting } from './postgres/bisect.js';
@@ -33,6 +34,10 @@ export class RestrictionHistory implements Sink {
     private readonly log: Logger,
   ) {
     this.transactions = new Transactions(pool);
+  }
+
+  knows({ type }: OutboxEntry): boolean {
+    return isRestrictionChange(type);
   }
 
   async write(partition: string, entries: readonly OutboxEntry[]): Promise<void> {

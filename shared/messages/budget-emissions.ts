@@ -17,6 +17,18 @@ export const LEDGER_KINDS = [
 ] as const;
 export type LedgerKind = (typeof LEDGER_KINDS)[number];
 
+const kinds: ReadonlySet<unknown> = new Set(LEDGER_KINDS);
+
+/** Whether this is what this version emits. What is broken otherwise is no question of the version. */
+export function isBudgetEmission(type: string, body: unknown): boolean {
+  if (type !== LEDGER) return type === BUDGET_SNAPSHOT || type === BUDGETS_APPLIED;
+  if (!Array.isArray(body)) return true;
+  return body.every((entry: Partial<LedgerEntry> | null) => {
+    const kind: unknown = entry?.kind;
+    return typeof kind !== 'string' || kinds.has(kind);
+  });
+}
+
 /**
  * One entry of the ledger: what changed `held` and `settled` of one window, at every level of a path. Identified by
  * tenant, epoch and seq; seq counts 1, 2, 3, … within the epoch. Several entries share an outbox entry (its body is an

@@ -1,7 +1,8 @@
 import { usageEventOf } from '../../../rules/windows/usage-event.js';
 import { windowStart } from '../../../rules/windows/window-document.js';
-import { SOURCE_CHARACTERS_MAX, USAGE, type UsageData } from '../../../shared/messages/usage.js';
+import { ARCHIVED, SOURCE_CHARACTERS_MAX, USAGE, type UsageData } from '../../../shared/messages/usage.js';
 import type { JudgedEvent, RefusedEvent } from '../../engine/archive.js';
+import { UnknownEntryError } from '../../engine/unknown-entry-error.js';
 import { type Customer, type Customers, isId, isText } from './customers.js';
 
 /** A row of usage_events. Times in ms since the epoch. */
@@ -47,10 +48,13 @@ export class UsageRowReader {
     private readonly windowMs: number,
   ) {}
 
-  /** Undefined: nothing is to be stored. */
+  /** Undefined: nothing is to be stored. @throws UnknownEntryError for what only a newer fold can have accepted */
   read(event: JudgedEvent): UsageRow | RefusedEvent | undefined {
     const { message, judgement, index } = event;
-    if (message.type !== USAGE) return undefined;
+    if (message.type !== USAGE) {
+      if (message.type === ARCHIVED || isOnlyTrace(event)) return undefined;
+      throw new UnknownEntryError({ id: event.entry, type: message.type });
+    }
     const onlyTrace = isOnlyTrace(event);
     const customer = this.customers.of(message.tenant, message.subject);
     if (customer === undefined || !isId(message.id)) {

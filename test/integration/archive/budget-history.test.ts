@@ -183,7 +183,7 @@ describe('the history of budgets in Postgres', () => {
         grant(1),
         grant(2, { pipeline: '\0' }),
         grant(3),
-        grant(4, { kind: 'gift' as 'grant' }),
+        grant(4, { priority: 'P9' as 'P0' }),
         grant(5),
       ),
       entry('budget_snapshot', snapshot(1, 1, { end: T0 })),
@@ -209,11 +209,7 @@ describe('the history of budgets in Postgres', () => {
     ];
     await history.write('admissions.3', [
       ...[ledger(...broken, grant(1)), entry('ledger', null), entry('ledger', { no: 'list' })],
-      ...[
-        entry('budget_snapshot', {}),
-        entry('budget_snapshot', null),
-        entry('from the future', { tenant: 't' }),
-      ],
+      ...[entry('budget_snapshot', {}), entry('budget_snapshot', null)],
       entry('budget_snapshot', { ...snapshot(1, 1), levels: [null] }),
       ...[entry('budgets_applied', { tenant: 't' }), entry('budgets_applied', applied(1))],
     ]);

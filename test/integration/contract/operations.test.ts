@@ -50,7 +50,7 @@ describe('contract: operations', () => {
     weir = await WeirFixture.start({ settings: NO_TRIPWIRE, workers: 0 });
     let isAway = true;
     const sink: Sink = {
-      ...{ name: 'slow', topic: 'events' },
+      ...{ name: 'slow', topic: 'events', knows: () => true },
       write: async () => {
         if (isAway) throw new Error('away');
       },

@@ -11,7 +11,14 @@ class CollectingSink implements Sink {
   readonly entries: OutboxEntry[] = [];
   calls = 0;
 
-  constructor(private failures = 0) {}
+  constructor(
+    private failures = 0,
+    private readonly newer: readonly string[] = [],
+  ) {}
+
+  knows({ type }: OutboxEntry): boolean {
+    return type === 'restricted' || this.newer.includes(type);
+  }
 
   write(_partition: string, entries: readonly OutboxEntry[]): Promise<void> {
     this.calls += 1;
