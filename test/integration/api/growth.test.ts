@@ -38,10 +38,22 @@ const HEADERS = [
   ...['ce-specversion', 'ce-id', 'ce-source', 'ce-type', 'ce-time', 'ce-subject'],
 ];
 
+/** So that every `ce-` header is looked at. */
+const BINARY = { 'ce-specversion': '1.0', 'ce-id': 'i', 'ce-source': 's', 'ce-type': 't' };
+
 const event = { name: 'purchase_made', event_properties: { user_id: 'u', amount: 1 } };
 const usage = { eventId: 'e', timestamp: 'never', customerId: 'c', apiEndpoint: '/x', metadata: {} };
 const admission = { pipeline: 'ranking', priority: 'P9', estimated_tokens: 1 };
 const override = { allow: 'yes', reason: 'r', actor: 'a' };
+const cloudEvent = {
+  specversion: '1.0',
+  id: 'i',
+  source: 's',
+  type: 't',
+  time: 'never',
+  subject: 'c',
+  data: {},
+};
 const budgets = { actor: 'a', reason: 'r', levels: [], tenant: 'x' };
 
 /** Every field that a body may have, in a body that is refused for something else: nothing of it is appended. */
@@ -49,6 +61,7 @@ const BODIES: readonly (readonly [method: string, path: string, body: object, fi
   [
     ['POST', '/event', { ...event, x: 1 }, ['name', 'event_properties', 'event_id', 'timestamp', 'other']],
     ['POST', '/usage', usage, [...Object.keys(usage), 'tenantId', 'other']],
+    ['POST', '/usage', cloudEvent, Object.keys(cloudEvent)],
     ['POST', '/admissions', admission, [...Object.keys(admission), 'request_id', 'payload', 'hold_seconds']],
     ['POST', '/v1/evaluate', admission, [...Object.keys(admission), 'request_id', 'payload', 'other']],
     ['POST', '/admissions/0123456789abcdefa1234567/settle', {}, ['actual_tokens', 'other']],
@@ -115,7 +128,10 @@ describe('api: what a request costs', () => {
     it(`grows with the length of the header ${header} and not with its square`, async () => {
       const cases = patterns.map(
         ([what, pattern]) =>
-          [what, (n: number) => ({ path: '/usage', body: '{}', headers: { [header]: pattern(n) } })] as const,
+          [
+            what,
+            (n: number) => ({ path: '/usage', body: '{}', headers: { ...BINARY, [header]: pattern(n) } }),
+          ] as const,
       );
       expect(await quadratic(HEADER_SIZE, cases)).to.deep.equal([]);
     }).timeout(60_000);
@@ -149,13 +165,20 @@ describe('api: what a request costs', () => {
   }
 
   for (const [method, path, body, fields] of BODIES) {
-    it(`grows with the length of each field of ${method} ${path} and not with its square`, async () => {
+    const what = body === cloudEvent ? 'a CloudEvent' : `${method} ${path}`;
+    it(`grows with the length of each field of ${what} and not with its square`, async () => {
+      const headers = body === cloudEvent ? { 'content-type': 'application/cloudevents+json' } : {};
       const cases = fields.flatMap((field) =>
         Object.entries(VALUES).map(
           ([what, value]) =>
             [
               `${field}: ${what}`,
-              (n: number) => ({ method, path, body: JSON.stringify({ ...body, [field]: value(n) }) }),
+              (n: number) => ({
+                method,
+                path,
+                headers,
+                body: JSON.stringify({ ...body, [field]: value(n) }),
+              }),
             ] as const,
         ),
       );

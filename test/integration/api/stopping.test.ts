@@ -81,8 +81,8 @@ describe('api: a stop', () => {
   }
 
   for (const [delayMs, rounds] of [
-    ['0', 6],
-    ['400', 4],
+    ['0', 4],
+    ['400', 2],
   ] as const) {
     it(`resets no connection of 16 callers at work, SHUTDOWN_DELAY_MS=${delayMs}`, async () => {
       for (let round = 0; round < rounds; round++) {

@@ -48,6 +48,17 @@ describe('the launcher when it stops', function () {
     expect(launcher.processes).to.deep.equal([]);
   });
 
+  it('gives the API SHUTDOWN_DELAY_MS more than that, because it goes on serving first', async () => {
+    launcher = LauncherProcess.start(commands.standIns, {
+      ...{ STAND_IN_API_LINGERS: '1', SHUTDOWN_TIMEOUT_MS: '100', SHUTDOWN_DELAY_MS: '900' },
+    });
+    await launcher.ready();
+    launcher.signal('SIGTERM');
+    expect(await launcher.ended()).to.equal(0);
+    expect(launcher.output).to.match(/^api {6}did not end within 2000 ms: SIGKILL$/m);
+    expect(launcher.processes).to.deep.equal([]);
+  });
+
   it('kills everything at a second Ctrl-C', async () => {
     launcher = LauncherProcess.start(commands.standIns, { STAND_IN_IS_DEAF: '1' });
     await launcher.ready();
