@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { nanoid } from 'nanoid';
 import type { Keys } from '../shared/keys.js';
+import { LivedTimeout } from '../shared/lived-time.js';
 import { Refusal } from './refusal.js';
 import type { Slot } from './slots.js';
 
@@ -25,7 +26,7 @@ interface Waiter {
   readonly id: string;
   readonly slot: Slot;
   readonly resolve: (reply: unknown) => void;
-  timer: NodeJS.Timeout | undefined;
+  timer: LivedTimeout | undefined;
   /** Ticks of the poll timer, two in each poll interval. */
   ticks: number;
   reading: boolean;
@@ -48,6 +49,7 @@ export interface PendingReply {
  *                 │  └──(every 200 ms, and at the end: the stored reply)──┘
  *                 └──(deadline)──> settled with undefined
  *
+ * The deadline does not run while this process is stalled: a reply that lies in the socket is read before.
  * The reply is stored and published in the worker's commit: who hears it knows that it was committed. A publication
  * that is lost (the connection broke, the process subscribed too late) costs one poll interval and nothing else.
  */
@@ -85,7 +87,7 @@ export class ReplyWaiter {
     const reply = new Promise<unknown>((resolve) => {
       waiter = { id, slot, resolve, timer: undefined, ticks: 0, reading: false };
     });
-    waiter.timer = setTimeout(() => void this.lookLast(waiter, deadlineMs), deadlineMs * LAST_LOOK);
+    waiter.timer = new LivedTimeout(() => void this.lookLast(waiter, deadlineMs), deadlineMs * LAST_LOOK);
     this.waiters.set(id, waiter);
     this.startPolling();
     const cancel = (): void => this.settle(waiter, undefined);
@@ -93,7 +95,7 @@ export class ReplyWaiter {
   }
 
   private settle(waiter: Waiter, reply: unknown): void {
-    clearTimeout(waiter.timer);
+    waiter.timer?.clear();
     this.waiters.delete(waiter.id);
     waiter.resolve(reply);
   }
@@ -126,7 +128,7 @@ export class ReplyWaiter {
 
   /** Also while a read is under way: one connection answers in order, so that one is over before this. */
   private async lookLast(waiter: Waiter, deadlineMs: number): Promise<void> {
-    waiter.timer = setTimeout(() => this.settle(waiter, undefined), deadlineMs * (1 - LAST_LOOK));
+    waiter.timer = new LivedTimeout(() => this.settle(waiter, undefined), deadlineMs * (1 - LAST_LOOK));
     await this.read(waiter);
     this.settle(waiter, undefined);
   }

@@ -1,3 +1,4 @@
+import { LivedTimeout } from '../../shared/lived-time.js';
 import {
   type AdmissionRequest,
   admissionKey,
@@ -168,10 +169,10 @@ function nameOf(tenant: string, key: string): string {
 }
 
 async function atMost(work: Promise<void>, milliseconds: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
+  let timer: LivedTimeout | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, milliseconds);
+    timer = new LivedTimeout(resolve, milliseconds);
   });
   await Promise.race([work, late]);
-  clearTimeout(timer);
+  timer?.clear();
 }

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { LivedTimeout } from '../../shared/lived-time.js';
 import type { Logger } from '../../shared/logging.js';
 import { isUnmigrated } from '../../shared/postgres/errors.js';
 import { type Ours, otherOwner } from '../../shared/postgres/other-owner.js';
@@ -38,14 +39,14 @@ export class PostgresCheck {
     this.asking ??= this.ask().finally(() => {
       this.asking = undefined;
     });
-    let timer: NodeJS.Timeout | undefined;
+    let timer: LivedTimeout | undefined;
     const late = new Promise<PostgresState>((resolve) => {
-      timer = setTimeout(() => resolve('down'), this.options.deadlineMs);
+      timer = new LivedTimeout(() => resolve('down'), this.options.deadlineMs);
     });
     try {
       return await Promise.race([this.asking, late]);
     } finally {
-      clearTimeout(timer);
+      timer?.clear();
     }
   }
 

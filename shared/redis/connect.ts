@@ -1,8 +1,9 @@
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
 import type { Lifecycle } from '../lifecycle.js';
 import { type Logger, withoutPassword } from '../logging.js';
 import { SetupError } from '../setup-error.js';
 import { CorkedRedis } from './corked-redis.js';
+import { PatientRedis } from './patient-redis.js';
 import { Script } from './script.js';
 
 export interface ConnectOptions {
@@ -25,7 +26,7 @@ export interface ConnectOptions {
  */
 export function connectRedis(options: ConnectOptions): Redis {
   const { url, name, log, lifecycle, onRefused = raise } = options;
-  const redis = new (options.autoPipelining === true ? CorkedRedis : Redis)(url, {
+  const redis = new (options.autoPipelining === true ? CorkedRedis : PatientRedis)(url, {
     connectionName: `weir-${name}`,
     // RESP2 on purpose: Redis 7.0's RESP3 brings nothing here and ioredis parses RESP2 faster.
     protocol: 2,
@@ -37,15 +38,11 @@ export function connectRedis(options: ConnectOptions): Redis {
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     connectTimeout: 2000,
-    // A connection that is silent while commands wait is dropped as well: else the driver would go on writing to
-    // a server that hangs, and keep every command in memory until it answers.
-    ...(options.commandTimeoutMs === undefined
-      ? {}
-      : { commandTimeout: options.commandTimeoutMs, socketTimeout: options.commandTimeoutMs }),
     // A master that was demoted still answers: only a new connection finds its successor.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
     retryStrategy: (attempt) => Math.min(50 * attempt, 1000),
   });
+  redis.commandTimeoutMs = options.commandTimeoutMs;
   Script.defineAll(redis);
   let down = false;
   let everUp = false;

@@ -1,0 +1,89 @@
+/** How often it is looked whether this process still turns its event loop, ms. */
+const TICK_MS = 10;
+/** A turn that takes longer than this is a stall, ms. */
+const STALL_MS = 25;
+/** Looking goes on for this long after the last timeout was due, ms. */
+const LINGER_MS = 1000;
+
+let stalledMs = 0;
+let lookedAt = 0;
+let lookUntil = 0;
+let looking: NodeJS.Timeout | undefined;
+
+/**
+ * Milliseconds, by a clock that stands still while this process is stalled: its event loop blocked, or the process
+ * stopped. To be compared with itself, while a LivedTimeout is due.
+ */
+export function livedMs(): number {
+  const now = performance.now();
+  return now - stalledMs - stallAt(now);
+}
+
+/** The stall that nobody has counted yet. */
+function stallAt(now: number): number {
+  return looking === undefined ? 0 : Math.max(0, now - lookedAt - STALL_MS);
+}
+
+function look(): void {
+  const now = performance.now();
+  stalledMs += stallAt(now);
+  lookedAt = now;
+  if (now < lookUntil) return;
+  clearInterval(looking);
+  looking = undefined;
+}
+
+function lookFor(ms: number): void {
+  const now = performance.now();
+  lookUntil = Math.max(lookUntil, now + ms + LINGER_MS);
+  if (looking !== undefined) return;
+  lookedAt = now;
+  looking = setInterval(look, TICK_MS);
+  looking.unref();
+}
+
+/**
+ * A deadline for what comes over the network. A timer that is due fires before what has arrived meanwhile is read: after a
+ * stall it would decide without having looked. This one counts only the time in which this process could have read and
+ * written, and reads what is there before it fires. A stalled turn counts STALL_MS, so it always comes.
+ */
+export class LivedTimeout {
+  private timer!: NodeJS.Timeout;
+  private cleared = false;
+  private readonly due: number;
+
+  /** @param onTimer is told the timer that is set now, to end it where `clear` cannot be called */
+  constructor(
+    private readonly callback: () => void,
+    ms: number,
+    private readonly onTimer?: (timer: NodeJS.Timeout) => void,
+  ) {
+    lookFor(ms);
+    this.due = livedMs() + ms;
+    this.set(ms);
+  }
+
+  clear(): void {
+    this.cleared = true;
+    clearTimeout(this.timer);
+  }
+
+  private set(ms: number): void {
+    this.timer = setTimeout(() => this.fire(), ms);
+    this.onTimer?.(this.timer);
+  }
+
+  private fire(): void {
+    const left = this.due - livedMs();
+    // A timer may be early by a fraction.
+    if (left > 1) {
+      lookFor(left);
+      this.set(left);
+      return;
+    }
+    // After the sockets are read.
+    setImmediate(() => {
+      if (!this.cleared) this.callback();
+    });
+  }
+}
