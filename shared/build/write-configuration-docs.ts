@@ -20,6 +20,27 @@ interface Setting {
   readonly exclusiveMinimum?: number;
 }
 
+const SHARED = [
+  '## What processes must share',
+  '',
+  '`npm start` passes its environment on to all that it runs. Where each process is started by itself, give all of one',
+  'installation the same environment, also `npm run reconcile`. What goes wrong otherwise:',
+  '',
+  '- `REDIS_URL`, `DATABASE_URL`, `WEIR_NAMESPACE`: they work on different data. A database belongs to the namespace and the',
+  '  partition count that came first; another installation does not use it.',
+  '- `PARTITIONS`, `WINDOW_SECONDS`: recorded in Redis at the first start; a process with another value exits with 1.',
+  '- Workers among each other, everything that a fold uses: `DEDUPE_*`, `TRIPWIRE_*`, `ALLOWED_LATENESS_SECONDS`,',
+  '  `REVISION_DELAY_MS`, `WINDOW_*`, `BUDGET_WINDOW_SECONDS`, `HOLD_*`, `ADMISSION_KEEP_SECONDS`, `ADMISSION_DEDUPE_SECONDS`.',
+  '  A partition would decide by whoever owns it just now. So would the bounds of partitions (`DEAD_LETTERS_MAX`, `OUTBOX_*`).',
+  '- API and workers: `LEASE_TTL_MS` (who counts as alive), `REPLY_DEADLINE_MS` below `REPLY_TTL_SECONDS`,',
+  '  `BUDGET_WINDOW_SECONDS`, `HOLD_SECONDS` and `ADMISSION_DEDUPE_SECONDS` (what the API admits undecided),',
+  '  `EVENTS_RETENTION_DAYS`, and what it only shows: `TRIPWIRE_*`, the times of metering.',
+  '- API processes among each other: what they refuse and admit (`BACKLOG_MAX`, `ARCHIVE_BACKLOG_BYTES_MAX`, `BODY_BYTES_MAX`,',
+  '  `FAIL_MODE`, `EVALUATE_DEDUPE_MS`, `ALLOWED_HOSTS`), or it depends on which one a caller meets.',
+  '',
+  'What may differ: addresses and ports, pools and caches, timeouts of one process, `LOG_LEVEL`.',
+];
+
 /** The text of docs/configuration.md: one row per field of the schema. */
 export function configurationDocs(): string {
   const { properties } = z.toJSONSchema(configSchema, { io: 'output' });
@@ -33,9 +54,11 @@ export function configurationDocs(): string {
     '<!-- Generated from shared/config.ts by `npm run docs:configuration`; a test compares the two. -->',
     '',
     'Every setting is an environment variable, read once when a process starts. An empty one counts as unset. A process',
-    'that finds mistakes names all of them and exits with 1. `npm start` passes its environment on to the API and the',
-    'workers it runs; where each process is started by itself, they need the same `REDIS_URL`, `WEIR_NAMESPACE` and',
-    '`PARTITIONS`.',
+    'that finds mistakes names all of them and exits with 1, and warns of a variable whose name is nearly one of these.',
+    '',
+    ...SHARED,
+    '',
+    '## Settings',
     '',
     '| Variable | Default | Values | Meaning |',
     '| --- | --- | --- | --- |',
