@@ -5,6 +5,8 @@ import type { Rule, RuleFacts } from './rule.js';
 
 /** As long as a person's reason may be. */
 const REASON_CHARACTERS_MAX = 500;
+/** UTF-16 units of a card's id or zip code: those of the longest that an event may bring. */
+const CARD_UNITS_MAX = 256;
 
 /**
  * The rule's reason to restrict, fit to be kept; null: none.
@@ -18,8 +20,9 @@ export function askRule(rule: Rule, facts: RuleFacts): string | null {
 }
 
 /**
- * The profile as the rule sets it back; of what the rule returns nothing but a profile's own fields is taken.
- * @throws what the rule throws, and for an answer that is no profile
+ * The profile as the rule sets it back; of what the rule returns nothing but a profile's own fields is taken. It counts
+ * no more than before, so that no rule makes the document too large for the others.
+ * @throws what the rule throws, and for an answer that is no such profile
  */
 export function resetByRule(rule: Rule, profile: Profile): Profile {
   if (rule.reset === undefined) return profile;
@@ -28,11 +31,11 @@ export function resetByRule(rule: Rule, profile: Profile): Profile {
     throw new TypeError(`it returned ${kindOf(returned)}, not a profile`);
   }
   const { scamFlags, cards, spend, chargebacks } = returned as Partial<Record<keyof Profile, unknown>>;
-  const isWhole = Number.isSafeInteger(scamFlags) && (scamFlags as number) >= 0;
-  if (!isWhole || !isSum(spend) || !isSum(chargebacks) || !areCards(cards)) {
-    throw new TypeError('it returned a profile with fields that are none');
+  const isCount = Number.isSafeInteger(scamFlags) && isUpTo(profile.scamFlags, scamFlags);
+  if (!isCount || !isUpTo(profile.spend, spend) || !isUpTo(profile.chargebacks, chargebacks)) {
+    throw new TypeError('it returned a profile with counters that are none, or above what they were');
   }
-  return { scamFlags: scamFlags as number, cards: cards.map(([id, zip]) => [id, zip]), spend, chargebacks };
+  return { scamFlags, cards: cardsOf(cards), spend, chargebacks };
 }
 
 /** A rule sees the very profile that others see, perhaps the committed one: it must not change it. */
@@ -45,16 +48,22 @@ export function frozen(profile: Profile): Profile {
   return Object.freeze(profile);
 }
 
-function isSum(value: unknown): value is bigint {
-  return typeof value === 'bigint' && value >= 0n;
+function isUpTo<Counter extends number | bigint>(most: Counter, value: unknown): value is Counter {
+  return typeof value === typeof most && (value as Counter) >= 0 && (value as Counter) <= most;
 }
 
-function areCards(value: unknown): value is Profile['cards'] {
-  return (
-    Array.isArray(value) &&
-    value.length <= CARDS_MAX &&
-    value.every((card) => Array.isArray(card) && typeof card[0] === 'string' && typeof card[1] === 'string')
-  );
+/** A copy, in which a card that the rule deleted shows as none. @throws for what are no cards */
+function cardsOf(value: unknown): Profile['cards'] {
+  if (!Array.isArray(value) || value.length > CARDS_MAX) throw new TypeError('it returned no cards');
+  return Array.from<unknown, readonly [string, string]>(value, (card) => {
+    const [id, zip] = Array.isArray(card) ? (card as unknown[]) : [];
+    if (!isCardText(id) || !isCardText(zip)) throw new TypeError('it returned a card that is none');
+    return [id, zip];
+  });
+}
+
+function isCardText(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= CARD_UNITS_MAX;
 }
 
 function kindOf(value: unknown): string {

@@ -24,7 +24,8 @@ export interface Rule {
   matches(facts: RuleFacts): string | null;
   /**
    * What lifting a restriction of this rule sets back in the profile: exactly what made it match, so that the
-   * next event does not restrict the user again. The rule's own windows are always cleared.
+   * next event does not restrict the user again. No counter may be higher than it was. The rule's own windows are
+   * always cleared.
    */
   reset?(profile: Profile): Profile;
   /** The restriction ends by itself after this many seconds. Absent: never. */

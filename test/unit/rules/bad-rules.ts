@@ -42,6 +42,14 @@ export const BAD_RESETS: Readonly<Record<string, NonNullable<Rule['reset']>>> = 
   'answers half a profile': ({ scamFlags }) => ({ scamFlags }) as Profile,
   'answers a debt': (profile) => ({ ...profile, spend: -1n }),
   'answers cards that are none': (profile) => ({ ...profile, cards: ['c'] as unknown as Profile['cards'] }),
+  'deletes a card where it lies': (profile) => {
+    const cards = [...profile.cards, ['c', 'z'] as const];
+    delete cards[0];
+    return { ...profile, cards };
+  },
+  'answers a card as long as a document': (profile) => ({ ...profile, cards: [['c'.repeat(1 << 20), 'z']] }),
+  'answers a sum as long as a document': (profile) => ({ ...profile, spend: 1n << 5_000_000n }),
+  'answers more flags than there were': (profile) => ({ ...profile, scamFlags: profile.scamFlags + 1 }),
   'changes the profile, then throws': (profile) => {
     (profile as Careless).scamFlags = 0;
     throw new Error('half-way');
