@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { z } from 'zod';
 import type { Rule } from '../../rules/restrictions/rule.js';
-import { RULE_NAME } from '../../rules/restrictions/rule-defects.js';
+import { isRuleName } from '../../rules/restrictions/rule-defects.js';
 import { readAskedSettingsOf } from '../../shared/control/control-log.js';
 import { MODES } from '../../shared/messages/events.js';
 import { classifyRedisError } from '../../shared/redis/store-unavailable.js';
@@ -158,8 +158,7 @@ async function namedRule(dependencies: RuleDependencies, req: Request): Promise<
   const rule = rules.find((candidate) => candidate.name === name);
   if (rule !== undefined) return rule;
   gate.pass();
-  if (RULE_NAME.test(name) && (await restrictedUsers(dependencies, name)) > 0)
-    return { name, isRemoved: true };
+  if (isRuleName(name) && (await restrictedUsers(dependencies, name)) > 0) return { name, isRemoved: true };
   const known = rules.map((candidate) => candidate.name);
   throw new Refusal('unknown_rule', `There is no rule of this name. Known: ${known.join(', ')}.`, {
     members: { known },

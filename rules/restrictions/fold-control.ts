@@ -9,6 +9,7 @@ import {
   type RuleSettings,
 } from '../../shared/state/partition-state.js';
 import type { Catalog } from './compile-catalog.js';
+import { isRuleName } from './rule-defects.js';
 import { rollbackTimer } from './timer-id.js';
 
 export interface FoldedControl {
@@ -21,7 +22,9 @@ type RollbackControl = Extract<Control, { action: 'rollback' }>;
 
 /**
  * Folds one control message. Each control id takes effect once; a setting gives way only to a newer control id, so
- * that messages which overtake each other on their way leave every partition with the same settings.
+ * that messages which overtake each other on their way leave every partition with the same settings. The rule need not
+ * be in the registry: it may be gone, and what it restricted is lifted by the index of its users; or, during a deploy,
+ * the next owner may be the first that has it.
  * @throws for what is not a control: it becomes a dead letter
  */
 export function foldControl(
@@ -32,13 +35,11 @@ export function foldControl(
 ): FoldedControl {
   const control = parseControl(message.data);
   const { reply } = message;
-  if (partition.controls.includes(control.control)) return foldAgain(partition, control, reply, catalog);
+  if (partition.controls.includes(control.control)) return foldAgain(partition, control, reply);
   const remembered: PartitionState = {
     ...partition,
     controls: [...partition.controls, control.control].slice(-CONTROLS_REMEMBERED_MAX),
   };
-  if (!isApplicable(control, catalog))
-    return { partition: remembered, effects: replyWith(reply, { unknown_rule: true }) };
   switch (control.action) {
     case 'mode':
       return setMode(remembered, control, catalog.byName.get(control.rule)?.rule.mode ?? 'off', reply, at);
@@ -52,12 +53,7 @@ export function foldControl(
 }
 
 /** Nothing happens twice; whoever asks again still gets an answer: now, or when the rollback has finished. */
-function foldAgain(
-  partition: PartitionState,
-  control: Control,
-  reply: string | undefined,
-  catalog: Catalog,
-): FoldedControl {
+function foldAgain(partition: PartitionState, control: Control, reply: string | undefined): FoldedControl {
   if (reply === undefined) return { partition, effects: [] };
   const rollbacks = partition.rollbacks.map((rollback) =>
     rollback.control === control.control ? { ...rollback, reply } : rollback,
@@ -65,15 +61,7 @@ function foldAgain(
   if (partition.rollbacks.some((rollback) => rollback.control === control.control)) {
     return { partition: { ...partition, rollbacks }, effects: [] };
   }
-  if (!isApplicable(control, catalog))
-    return { partition, effects: replyWith(reply, { unknown_rule: true }) };
   return { partition, effects: replyWith(reply, finalReply(control)) };
-}
-
-/** What a rule restricted can be lifted when the rule is gone from the registry, too: it takes the index of its users. */
-function isApplicable(control: Control, catalog: Catalog): boolean {
-  if (catalog.byName.has(control.rule)) return true;
-  return control.action === 'rollback' || (control.action === 'mode' && control.lift);
 }
 
 /** The answer to a control that has nothing left to do. */
@@ -90,7 +78,7 @@ function setMode(
   at: number,
 ): FoldedControl {
   const { rule } = control;
-  const settings = settingsOf(partition, rule);
+  const settings = partition.rules[rule] ?? {};
   if (!isNewerControl(control.control, settings.modeControl)) {
     return { partition, effects: replyWith(reply, finalReply(control)) };
   }
@@ -165,11 +153,6 @@ function startRollback(
   };
 }
 
-/** Own ones only: of a rule that is not in the registry the name may be anything. */
-function settingsOf({ rules }: PartitionState, rule: string): RuleSettings {
-  return (Object.hasOwn(rules, rule) ? rules[rule] : undefined) ?? {};
-}
-
 function withSettings(partition: PartitionState, rule: string, settings: RuleSettings): PartitionState {
   return { ...partition, rules: { ...partition.rules, [rule]: settings } };
 }
@@ -182,7 +165,7 @@ function parseControl(data: unknown): Control {
   const value = (data ?? {}) as Partial<Record<string, unknown>>;
   const { control, rule, action } = value;
   if (typeof control !== 'string' || !/^\d+-\d+$/.test(control)) throw new Error('the control has no id');
-  if (typeof rule !== 'string') throw new Error('the control names no rule');
+  if (typeof rule !== 'string' || !isRuleName(rule)) throw new Error('the control names no rule');
   switch (action) {
     case 'mode':
       if (!MODES.some((mode) => mode === value['mode'])) throw new Error('the control sets an unknown mode');

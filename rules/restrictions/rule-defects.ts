@@ -3,9 +3,14 @@ import type { Rule, WindowSpec } from './rule.js';
 import { WINDOW_ENTRIES_MAX } from './rule.js';
 
 /** Of a rule, and of its windows. */
-export const RULE_NAME = /^[a-z][a-z0-9_]{0,63}$/;
+const NAME = /^[a-z][a-z0-9_]{0,63}$/;
 const WINDOW_SECONDS_MAX = 31 * 86_400;
 const EXPIRY_SECONDS_MAX = 10 * 366 * 86_400;
+
+/** A name is also a key of plain objects in the state, where `constructor` is never absent. */
+export function isRuleName(name: string): boolean {
+  return NAME.test(name) && !(name in {});
+}
 
 /** What is wrong with the rules, in words for whoever wrote them; empty when nothing is. */
 export function ruleDefects(rules: readonly Rule[]): string[] {
@@ -20,9 +25,7 @@ export function ruleDefects(rules: readonly Rule[]): string[] {
 }
 
 function* defectsOf(rule: Rule): Generator<string> {
-  // A name is also a key of plain objects in the state, where `constructor` is never absent.
-  if (!RULE_NAME.test(rule.name) || rule.name in {})
-    yield `the name must match ${RULE_NAME} and not be a reserved word`;
+  if (!isRuleName(rule.name)) yield `the name must match ${NAME} and not be a reserved word`;
   if (!isInteger(rule.version, 1, Number.MAX_SAFE_INTEGER)) yield 'version must be an integer of 1 or more';
   if (!FEATURES.includes(rule.feature)) yield `unknown feature ${rule.feature}`;
   if (!MODES.includes(rule.mode)) yield `unknown mode ${rule.mode}`;
@@ -42,7 +45,7 @@ function* defectsOf(rule: Rule): Generator<string> {
 }
 
 function* windowDefects(name: string, window: WindowSpec): Generator<string> {
-  if (!RULE_NAME.test(name)) yield `the name must match ${RULE_NAME}`;
+  if (!NAME.test(name)) yield `the name must match ${NAME}`;
   if (!isInteger(window.seconds, 1, WINDOW_SECONDS_MAX)) {
     yield `seconds must be an integer from 1 to ${WINDOW_SECONDS_MAX}`;
   }

@@ -72,23 +72,19 @@ describe('the control fold', () => {
     expect([controls.length, controls[0], controls.at(-1)]).to.deep.equal([256, '4-0', '259-0']);
   });
 
-  it('says that it does not know a rule, and remembers that it said so', () => {
-    const unknown: Control = { control: '1-0', rule: 'constructor', action: 'rearm' };
-    const partition = new SimulatedPartition([runawayRule()]).run([
-      control(1, unknown, 'api/1'),
-      control(2, unknown, 'api/2'),
+  it('keeps what it is told of a rule that it does not know yet: its heir does', () => {
+    const early = new SimulatedPartition([]).run([
+      control(1, { control: '1-0', rule, action: 'mode', mode: 'shadow', lift: false }, 'api/1'),
+      control(2, { control: '2-0', rule, action: 'tripwire', limits }, 'api/2'),
+      control(3, { control: '3-0', rule, action: 'rearm' }, 'api/3'),
+      control(4, { control: '3-0', rule, action: 'rearm' }, 'api/4'),
     ]);
-    expect(partition.partition).to.deep.equal({
-      users: 0,
-      rules: {},
-      shadow: {},
-      controls: ['1-0'],
-      rollbacks: [],
-    });
-    expect(replies(partition)).to.deep.equal([
-      ['api/1', { unknown_rule: true }],
-      ['api/2', { unknown_rule: true }],
-    ]);
+    expect(replies(early)).to.deep.equal([1, 2, 3, 4].map((n) => [`api/${n}`, { applied: true }]));
+    const settings = { mode: 'shadow', modeControl: '1-0', shadowControl: '1-0', limits, era: '3-0' };
+    expect(early.partition.rules[rule]).to.deep.equal({ ...settings, limitsControl: '2-0' });
+    const heir = early.withRules([runawayRule()]).run([flag(5, 'u')]);
+    expect(heir.user('u').restrictions).to.deep.equal([]);
+    expect(heir.partition.shadow).to.deep.equal({ [rule]: 1 });
   });
 
   it('lifts what a rule restricted that is gone from the registry, with its windows and evidence', () => {
@@ -130,7 +126,9 @@ describe('the control fold', () => {
     const whole = { control: '1-0', rule };
     expect(() => fold(null)).to.throw('the control has no id');
     expect(() => fold({ ...whole, control: 'x' })).to.throw('the control has no id');
-    expect(() => fold({ ...whole, rule: 1 })).to.throw('the control names no rule');
+    for (const name of [1, '', 'constructor', '__proto__', 'a:b', 'x'.repeat(65)]) {
+      expect(() => fold({ ...whole, action: 'rearm', rule: name })).to.throw('the control names no rule');
+    }
     expect(() => fold({ ...whole, action: 'dance' })).to.throw('unknown control action dance');
     expect(() => fold({ ...whole, action: 'mode', mode: 'on', lift: false })).to.throw('unknown mode');
     expect(() => fold({ ...whole, action: 'mode', mode: 'off' })).to.throw('lift is not a boolean');
