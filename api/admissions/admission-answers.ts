@@ -124,6 +124,13 @@ export function noRoom(level: string): Refusal {
   return invalid('actual_tokens', `would make what is used at ${level} in this window more than 2^53 - 1`);
 }
 
+/** During a rolling deploy a newer worker may answer what this process has no words for: its successor will have them. */
+export function unknownReply(_reply: never): Refusal {
+  return new Refusal('undecided', 'A newer worker has answered what this process does not know.', {
+    members: { retryable: true, reason: 'newer_worker' },
+  });
+}
+
 /** Only who may `PUT /budgets` can mend it; until then nothing is admitted, and nothing given on trust. */
 export function unsoundBudgets(): Refusal {
   return new Refusal('undecided', 'What is stored as the budgets of this tenant is broken.', {

@@ -62,6 +62,8 @@ async function postAdmission(
       throw answers.unknownPipeline(reply.pipelines);
     case 'unsound_budgets':
       throw answers.unsoundBudgets();
+    default:
+      throw answers.unknownReply(reply);
   }
 }
 
@@ -91,6 +93,8 @@ async function postEvaluate(dependencies: AdmissionDependencies, req: Request, r
       throw answers.unknownPipeline(reply.pipelines);
     case 'unsound_budgets':
       throw answers.unsoundBudgets();
+    default:
+      throw answers.unknownReply(reply);
   }
 }
 

@@ -11,7 +11,7 @@ import type { Message } from '../../shared/messages/message.js';
 import { sendJson } from '../http/respond.js';
 import { parseBody } from '../schema-defects.js';
 import { sendCommand } from '../send-command.js';
-import { admissionOver, admissionView, endsOtherwise, noRoom } from './admission-answers.js';
+import { admissionOver, admissionView, endsOtherwise, noRoom, unknownReply } from './admission-answers.js';
 import { cancelSchema, settleSchema } from './admission-bodies.js';
 import type { AdmissionDependencies } from './admission-dependencies.js';
 import { type NamedAdmission, namedAdmission, unknownAdmission } from './named-admission.js';
@@ -70,5 +70,7 @@ async function end(
       return sendJson(req, res, 200, admissionView(reply.admission, id));
     case 'over':
       throw admissionOver(reply.admission, id);
+    default:
+      throw unknownReply(reply);
   }
 }

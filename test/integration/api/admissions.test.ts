@@ -134,6 +134,16 @@ describe('api: admissions', () => {
       expectRefused(answer, 400, 'unknown_pipeline', { pipelines: ['monitoring', 'ranking'] });
     });
 
+    it('answers 503 where what is stored as budgets is broken, and gives nothing', async () => {
+      const answer = await decided(() => ({ kind: 'unsound_budgets' }));
+      expectRefused(answer, 503, 'undecided', { retryable: true, reason: 'unsound_budgets' });
+    });
+
+    it('answers 503 to what a newer worker says and it does not know', async () => {
+      const answer = await decided(() => ({ kind: 'brand_new' }));
+      expectRefused(answer, 503, 'undecided', { retryable: true, reason: 'newer_worker' });
+    });
+
     it('shows a level of any name', async () => {
       const answer = await decided((id) => ({
         ...{ kind: 'admitted', fresh: true, admission: admission(id) },
@@ -199,6 +209,18 @@ describe('api: admissions', () => {
       ]);
     });
 
+    it('answers 503 to broken budgets, and to what it does not know', async () => {
+      expectRefused(
+        await evaluated({ kind: 'unsound_budgets' }),
+        ...([503, 'undecided', { reason: 'unsound_budgets' }] as const),
+      );
+      await api.redis.del(api.slots.all.map((slot) => slot.keys.stream));
+      expectRefused(
+        await evaluated({ kind: 'brand_new' }),
+        ...([503, 'undecided', { reason: 'newer_worker' }] as const),
+      );
+    });
+
     it('answers 400 to an unknown pipeline and 422 to a conflict', async () => {
       expectRefused(
         await evaluated({ kind: 'unknown_pipeline', pipelines: ['ranking'] }),
@@ -234,6 +256,11 @@ describe('api: admissions', () => {
         expect(answer.body).to.include({ admission_id: ID, status: 'settled', charged_tokens: 70 });
         expect([message.type, message.tenant, message.subject]).to.deep.equal([type, 'acme', 'acme']);
         expect(message.data).to.deep.equal({ admission: ID, ...data });
+      });
+
+      it('answers 503 to what a newer worker says and it does not know', async () => {
+        const answer = await answered(api, end(), () => ({ kind: 'brand_new' }));
+        expectRefused(answer, 503, 'undecided', { retryable: true, reason: 'newer_worker' });
       });
 
       it('answers 422 where sums would no longer be exact', async () => {
