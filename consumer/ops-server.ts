@@ -3,6 +3,9 @@ import type { Registry } from 'prom-client';
 import { listenError, opsAddress } from '../shared/listen-error.js';
 import { VERSION } from '../shared/version.js';
 
+/** A connection that has not sent a request is not idle for Node. */
+const CLOSE_MS_MAX = 500;
+
 const HEALTH = JSON.stringify({ status: 'ok', version: VERSION });
 
 /**
@@ -43,7 +46,8 @@ function listen(server: Server, host: string, port: number): Promise<void> {
 
 function close(server: Server): Promise<void> {
   return new Promise((resolve) => {
+    // Closes idle connections too; a scrape that is under way gets its answer.
     server.close(() => resolve());
-    server.closeAllConnections();
+    setTimeout(() => server.closeAllConnections(), CLOSE_MS_MAX).unref();
   });
 }
