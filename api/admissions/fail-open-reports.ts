@@ -10,6 +10,8 @@ import { isStoreThere } from './ask-worker.js';
 export const REPORT_RETRY_INTERVAL_MS = 500;
 /** Reports of one partition that are sent together. */
 const REPORTS_PER_STEP = 256;
+/** Who waits for less does not say so. */
+const WAITED_MS_MIN = 1000;
 
 export interface ReportOptions {
   readonly redis: Redis;
@@ -148,11 +150,13 @@ export class FailOpenReports {
     return left.length === 0;
   }
 
-  /** The end of one that has waited too long may be forgotten by now: it is charged as a whole. */
   private textOf({ message, since }: Waiting): string {
-    const isLate = performance.now() - since >= this.options.keptMs;
-    if (!isLate || message.type !== FAILED_OPEN) return JSON.stringify(message);
-    return JSON.stringify({ ...message, data: { ...message.data, settled: true } });
+    const waitedMs = Math.floor(performance.now() - since);
+    if (waitedMs < WAITED_MS_MIN || message.type !== FAILED_OPEN) return JSON.stringify(message);
+    const data = { ...message.data, waitedMs };
+    // Its end may be forgotten by now: it is charged as a whole.
+    const isLate = waitedMs >= this.options.keptMs;
+    return JSON.stringify({ ...message, data: isLate ? { ...data, settled: true } : data });
   }
 }
 

@@ -35,9 +35,10 @@ export function admissionRequestOf(data: unknown): AdmissionRequest {
 export function failedOpenOf(data: unknown): FailedOpen {
   const request = admissionRequestOf(data);
   requireCount(request.estimated, 1, ACTUAL_TOKENS_MAX, 'estimated');
-  const { settled, asked } = fieldsOf<FailedOpen>(data);
+  const { settled, asked, waitedMs } = fieldsOf<FailedOpen>(data);
   if (typeof settled !== 'boolean') throw new Error('settled is neither true nor false');
   if (asked !== undefined) requireId(asked);
+  if (waitedMs !== undefined) requireCount(waitedMs, 0, Number.MAX_SAFE_INTEGER, 'waitedMs');
   return data as FailedOpen;
 }
 

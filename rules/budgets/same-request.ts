@@ -10,22 +10,25 @@ import type { Books } from './books.js';
 export function sameRequest(books: Books, id: string): Admission | undefined {
   const { admissions, at } = books;
   if (admissions === null) return undefined;
-  return findAdmission(admissions, id, at) ?? newestAlike(books);
+  return findAdmission(admissions, id, at) ?? newestAlike(books, at);
 }
 
 /**
  * The admission that a request which was answered undecided has become: the one with the id of the answer, or with the id
- * it was sent with; else the newest with its key, as above, or one with its body that was charged beside it.
+ * it was sent with; else the newest with its key, as above, or one with its body that was charged beside it. What counts is
+ * when it was asked: its report may have waited.
  */
-export function reportedRequest(books: Books, { admission, asked, body }: FailedOpen): Admission | undefined {
+export function reportedRequest(books: Books, request: FailedOpen): Admission | undefined {
+  const { admission, asked, body, waitedMs = 0 } = request;
   const { admissions, at } = books;
   if (admissions === null) return undefined;
   const known = admissions.admissions.filter((each) => !isForgotten(each, at) && each.status !== 'refused');
   const own = known.filter(({ ids }) => ids.includes(admission));
   const sent = known.findLast(({ ids }) => asked !== undefined && ids.includes(asked));
-  const newest = newestAlike(books);
+  const askedAt = at - waitedMs;
+  const newest = newestAlike(books, askedAt);
   const alike = known.filter((each) => each.body === body);
-  const beside = alike.findLast(({ status, dedupeUntil }) => status === 'settled' && at < dedupeUntil);
+  const beside = alike.findLast(({ status, dedupeUntil }) => status === 'settled' && askedAt < dedupeUntil);
   return (
     own.findLast((each) => alike.includes(each)) ??
     own.at(-1) ??
@@ -35,8 +38,8 @@ export function reportedRequest(books: Books, { admission, asked, body }: Failed
   );
 }
 
-function newestAlike(books: Books): Admission | undefined {
+function newestAlike(books: Books, askedAt: number): Admission | undefined {
   const newest = books.admissions?.admissions.at(-1);
   if (newest === undefined || isForgotten(newest, books.at)) return undefined;
-  return newest.status === 'held' || books.at < newest.dedupeUntil ? newest : undefined;
+  return newest.status === 'held' || askedAt < newest.dedupeUntil ? newest : undefined;
 }

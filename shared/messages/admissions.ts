@@ -99,6 +99,8 @@ export interface FailedOpen extends AdmissionRequest {
    * this one.
    */
   readonly asked?: string;
+  /** How long the report waited in the process that gave it, ms; absent: less than a second. */
+  readonly waitedMs?: number;
 }
 
 /** Type `budgets_put`. Reply: BudgetsPutReply. */

@@ -174,6 +174,27 @@ describe('api: admissions while Redis is away', () => {
     expect((await admissionMessages(api)).map(idIn)).to.deep.equal([answer.body['admission_id']]);
   });
 
+  it('open: says of a report how long it waited, and charges one whole whose end may be forgotten', async () => {
+    await start({ FAIL_MODE: 'open', ADMISSION_KEEP_SECONDS: '3', ADMISSION_DEDUPE_SECONDS: '1' });
+    await api.connected();
+    await server.down();
+    const old = await admit();
+    const givenAt = performance.now();
+    await until(5000, 'its end may be forgotten', () => performance.now() - givenAt > 3000);
+    const young = await admit();
+    const youngAt = performance.now();
+    await until(5000, 'it has waited', () => performance.now() - youngAt > 1000);
+    const ids = [old, young].map((answer) => answer.body['admission_id']);
+    await server.up();
+    await reported();
+    const messages = await admissionMessages(api);
+    expect(messages.map(idIn)).to.deep.equal(ids);
+    expect(messages.map(({ data }) => data['settled'])).to.deep.equal([true, false]);
+    const waited = messages.map(({ data }) => Number(data['waitedMs']));
+    expect(waited[0]).to.be.within(4000, performance.now() - givenAt + 1);
+    expect(waited[1]).to.be.within(1000, performance.now() - youngAt + 1);
+  });
+
   it('open: a store that is out of memory is away, too', async () => {
     await start({ FAIL_MODE: 'open' });
     await api.connected();

@@ -96,6 +96,7 @@ const drawnFailedOpen = fc.record({
   how: fc.constantFrom('sent', 'sent_as', 'unsent', 'unsent'),
   /** So much else happens before it is told: what ends it may come first. */
   delay: fc.constantFrom(0, 0, 1, 3, 10),
+  waitedMs: fc.constantFrom(null, null, 1000, 250_000, 4_000_000),
 });
 const drawnPut = fc.record({
   wait,
@@ -189,7 +190,8 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
       const known = draw.how === 'unsent' ? undefined : made[draw.which % (made.length || 1)];
       const one = known ?? requestOf(draw.request, 'o');
       const report = known !== undefined && draw.how === 'sent_as' ? renamed(known) : one.request;
-      const data = { ...report, settled: one.evaluated };
+      const { waitedMs } = draw;
+      const data = { ...report, settled: one.evaluated, ...(waitedMs === null ? {} : { waitedMs }) };
       const { reply: _nobodyWaits, ...message } = budgetMessage('failed_open', data, one.tenant);
       if (draw.delay === 0) send(message);
       else waiting.push({ left: draw.delay, message });

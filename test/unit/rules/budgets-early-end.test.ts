@@ -224,6 +224,24 @@ describe('a request that two processes gave undecided', () => {
     }
   });
 
+  it('is one admission however long a report waited, if both were asked for within the dedupe time', () => {
+    for (const [waitedMs, settled] of [
+      [350_000, 40],
+      [100_001, 40],
+      [99_999, 140],
+    ] as const) {
+      const to = partitionWith();
+      const ids = givenIds(2);
+      failOpen(to, NOON, { admission: ids[0]! });
+      settle(to, NOON, { ids: [ids[0]!] }, 40);
+      failOpen(to, NOON + 400_000, { admission: ids[1]!, settled: true, waitedMs });
+      const sums = to
+        .ledger()
+        .reduce((sum, entry) => sum + (entry.path.includes('global') ? entry.settled : 0), 0);
+      expect(sums, `${waitedMs}`).to.equal(settled);
+    }
+  });
+
   it('is charged in full where the report is so old that nobody knows its end', () => {
     const to = partitionWith();
     const id = givenId();
