@@ -12,7 +12,8 @@ acknowledge_archive: the archive has written the outbox, and the messages of the
         -1  noted already (its reply was lost), nothing done now
         -2  the archive is not where the caller thinks (Redis has lost an acknowledgement), nothing done
 
-The positions, the bytes that no longer wait, the dead letters and the message to the fold take effect together.
+The positions, the bytes that no longer wait, the dead letters and the message to the fold take effect together. The
+positions come last: where a command fails (a key of another type) the batch comes again, and nothing of it is lost.
 
 allow-oom: what is archived is memory to be freed.
 ]]
@@ -24,14 +25,14 @@ local position = redis.call('HGET', KEYS[2], ARGV[2]) or '0-0'
 if position ~= ARGV[3] then
   return position == ARGV[4] and -1 or -2
 end
-redis.call('HSET', KEYS[2], ARGV[2], ARGV[4], ARGV[2] .. '.stream', ARGV[5])
-redis.call('HINCRBY', KEYS[2], ARGV[2] .. '.bytes', ARGV[6])
+for i = 9, #ARGV, 3 do
+  redis.call('XADD', KEYS[7], '*', 'm', ARGV[i], 'error', ARGV[i + 1], 'attempts', 1, 'at', ARGV[i + 2], 'kind', 'row')
+end
 if ARGV[8] ~= '' then
   append_entry(KEYS[3], redis.call('HGET', KEYS[6], 'position'), ARGV[7], 1, ARGV[8])
   redis.call('INCRBY', KEYS[4], 1)
   redis.call('INCRBY', KEYS[5], #ARGV[8])
 end
-for i = 9, #ARGV, 3 do
-  redis.call('XADD', KEYS[7], '*', 'm', ARGV[i], 'error', ARGV[i + 1], 'attempts', 1, 'at', ARGV[i + 2], 'kind', 'row')
-end
+redis.call('HINCRBY', KEYS[2], ARGV[2] .. '.bytes', ARGV[6])
+redis.call('HSET', KEYS[2], ARGV[2], ARGV[4], ARGV[2] .. '.stream', ARGV[5])
 return 1

@@ -18,7 +18,8 @@ local backlog = math.max(0, tonumber(redis.call('GET', KEYS[2]) or 0) - tonumber
 local bound, bytesBound = tonumber(ARGV[2]), tonumber(ARGV[3])
 local waiting = 0
 if bytesBound > 0 then
-  waiting = tonumber(redis.call('GET', KEYS[4]) or 0) - tonumber(redis.call('HGET', KEYS[5], ARGV[4] .. '.bytes') or 0)
+  local archived = tonumber(redis.call('HGET', KEYS[5], ARGV[4] .. '.bytes') or 0)
+  waiting = math.max(0, tonumber(redis.call('GET', KEYS[4]) or 0) - archived)
 end
 local batches, messages, bytes = 0, 0, 0
 local full, reason

@@ -200,6 +200,24 @@ describe('the archive of a partition', () => {
     });
   });
 
+  it('loses no row that it refuses where the dead letters cannot be written, and goes on when they can', async () => {
+    const archive = new CollectingArchive();
+    archive.refuses = 'b';
+    await fixture.worker(NOW_DELAY, undefined, undefined, archive);
+    await fixture.redis.set(keys.dead, 'not a stream');
+    await post([usage('a'), usage('b')]);
+    await until(5000, 'it was written twice', () => archive.judged.length >= 4);
+    await fixture.redis.del(keys.dead);
+    await until(9000, 'a dead letter', async () => (await fixture.redis.xlen(keys.dead)) === 1);
+    await until(5000, 'it is acknowledged', async () => {
+      const [bytes, archived] = [
+        await fixture.redis.get(keys.bytes),
+        await fixture.redis.hget(keys.sinks, 'archive.bytes'),
+      ];
+      return bytes === archived;
+    });
+  });
+
   it('is read again from where Redis believes it to be, when Redis has lost an acknowledgement', async () => {
     const archive = new CollectingArchive();
     await fixture.worker({ ...NOW_DELAY, WINDOW_SECONDS: '60' }, undefined, undefined, archive);

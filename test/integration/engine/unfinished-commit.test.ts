@@ -138,6 +138,28 @@ describe('a commit that failed half-way', () => {
     return found;
   }
 
+  it('is finished also where it is larger than what Lua unpacks or one command takes', async () => {
+    const keys = await partition();
+    const names = Array.from({ length: 20_000 }, (_, n) => keys.doc(`user:${n}`));
+    const commands = new CommandList();
+    commands.addTexts(names.map((name): [string, string] => [name, 'text']));
+    commands.add('ZADD', keys.timers, 1, 'timer');
+    commands.addSplit(
+      'ZADD',
+      keys.index('all'),
+      names.flatMap((name, n) => [n, name]),
+      2,
+    );
+    commands.addUnlink(names.slice(0, 10_000));
+    await redis.set(keys.timers, 'not a sorted set');
+    expect((await commit(keys, commands)).kind).to.equal('HALFWAY');
+    expect([await redis.exists(names[0]!), await redis.zcard(keys.index('all'))]).to.deep.equal([1, 0]);
+    await redis.del(keys.timers);
+    expect(await finishCommit(redis, keys, 'mine')).to.deep.equal({ kind: 'OK', unpublished: 0 });
+    const there = await redis.exists(...names);
+    expect([there, await redis.zcard(keys.index('all'))]).to.deep.equal([10_000, 20_000]);
+  });
+
   it('is finished by the holder of the lease only, once, and nothing else is committed before', async () => {
     const keys = await partition();
     await redis.set(keys.timers, 'not a sorted set');
