@@ -87,7 +87,9 @@ describe('the launcher when it stops', function () {
     // At once: the Redis of the run before is still there for 2 s.
     const next = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
     const nextUrl = await next.ready();
-    expect(next.output).to.match(/^(redis {4}|postgres )the one of the last run \(pid \d+\) is still ending/m);
+    expect(next.output).to.match(
+      /^(redis {4}|postgres )the one of the last run \(pid \d+\) is still ending/m,
+    );
     expect(await (await fetch(nextUrl, { method: 'POST' })).text()).to.equal('2');
     next.signal('SIGKILL');
     await next.gone();
