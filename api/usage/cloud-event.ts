@@ -42,7 +42,10 @@ export function readCloudEvent(reader: UsageReader, value: unknown, call: UsageC
   const { data, id, time, subject, source } = envelope;
   try {
     return reader.read(data, call, {
-      ...{ eventId: id, timestamp: time, customerId: subject, source: source as string },
+      eventId: id,
+      timestamp: time,
+      customerId: subject,
+      source: source as string,
     });
   } catch (error) {
     throw error instanceof Refusal ? relocated(error, envelope) : error;

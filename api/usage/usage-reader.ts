@@ -34,7 +34,10 @@ export interface UsageEnvelope {
 }
 
 export const NO_ENVELOPE: UsageEnvelope = {
-  ...{ eventId: undefined, timestamp: undefined, customerId: undefined, source: undefined },
+  eventId: undefined,
+  timestamp: undefined,
+  customerId: undefined,
+  source: undefined,
 };
 
 /** What all events of one request have in common. */

@@ -202,7 +202,9 @@ function placesOf(spans: readonly Span[]): unknown[] {
   const at = (entry: string): Date => new Date(msOf(entry));
   return [
     spans.map(({ partition }) => partition),
-    ...[spans.map(({ after }) => at(after)), spans.map(({ after }) => seqOf(after))],
-    ...[spans.map(({ to }) => at(to)), spans.map(({ to }) => seqOf(to))],
+    spans.map(({ after }) => at(after)),
+    spans.map(({ after }) => seqOf(after)),
+    spans.map(({ to }) => at(to)),
+    spans.map(({ to }) => seqOf(to)),
   ];
 }

@@ -35,7 +35,10 @@ describe('api: CloudEvents on /usage', () => {
       ['/s', 'e 1', 'Zoë'],
     ]);
     const twice = await api.request('POST', '/usage', JSON.stringify(data), {
-      ...{ 'content-type': 'application/json', 'ce-specversion': '1.0', 'ce-type': 't', 'ce-source': '/s' },
+      'content-type': 'application/json',
+      'ce-specversion': '1.0',
+      'ce-type': 't',
+      'ce-source': '/s',
     });
     expect([twice.status, twice.body['code']]).to.deep.equal([422, 'invalid_request']);
   });

@@ -25,7 +25,9 @@ describe('events that counted again', () => {
   afterEach(() => test.close());
 
   const options = () => ({
-    ...{ pool, statementMsMax: 20_000, runMsMax: 20_000 },
+    pool,
+    statementMsMax: 20_000,
+    runMsMax: 20_000,
     signal: new AbortController().signal,
   });
 
@@ -36,7 +38,8 @@ describe('events that counted again', () => {
       .judge(['e1', 'accepted', { at: 60_000 }], ['e2', 'accepted', { source: '/a' }], ['e3', 'accepted']);
     await archive.write(stream.batch());
     expect(await findCountedAgain(options(), 0)).to.deep.equal({
-      ...{ ids: 2, again: 3 },
+      ids: 2,
+      again: 3,
       first: [
         { tenant: 't', customer: 'c', source: null, eventId: 'e1', counted: 3 },
         { tenant: 't', customer: 'c', source: '/a', eventId: 'e2', counted: 2 },

@@ -71,7 +71,9 @@ describe('usage queries: GET /usage/events/{eventId}', () => {
     const { body } = await stores.get('/usage/events/e1');
     const counts = body['counts'] as { windowStart: string }[];
     expect([body['counted'], counts.length, counts[99]!.windowStart]).to.deep.equal([
-      ...[103, 100, new Date(TEN + 99 * 30_000).toISOString()],
+      103,
+      100,
+      new Date(TEN + 99 * 30_000).toISOString(),
     ]);
   });
 
@@ -96,7 +98,10 @@ describe('usage queries: GET /usage/events/{eventId}', () => {
     expect(await of('?source=')).to.deep.equal([null, 3, 0, 1]);
     const { status, body } = await stores.get('/usage/events/e1?customerId=c1');
     expect([status, body['code'], body['customers'], body['sources']]).to.deep.equal([
-      ...[409, 'ambiguous_event', ['c1'], ['/a', '/b?x=1&y', null]],
+      409,
+      'ambiguous_event',
+      ['c1'],
+      ['/a', '/b?x=1&y', null],
     ]);
     expect(body['detail']).to.equal('Several events have this id: source says which one is meant.');
     const other = await stores.get('/usage/events/e1?source=%2Fc');

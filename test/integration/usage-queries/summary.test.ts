@@ -100,7 +100,10 @@ describe('usage queries: GET /usage/summary', () => {
     const rows = async (from: number, to: number, size: string): Promise<unknown[]> => {
       const { body } = await stores.get(url(from, to, `&window=${size}`));
       return (body['rows'] as Record<string, unknown>[]).map(({ windowStart, calls, final, partial }) => [
-        ...[windowStart, calls, final, partial],
+        windowStart,
+        calls,
+        final,
+        partial,
       ]);
     };
     // The hour is not over: neither it nor its day is final, whatever part of them was asked for.

@@ -117,8 +117,14 @@ describe('CloudEvents', () => {
   const binary = (more: Readonly<Record<string, readonly string[]>>) =>
     binaryCloudEvent(
       {
-        ...{ 'ce-specversion': ['1.0'], 'ce-type': ['t'], 'ce-source': ['/s'], 'ce-id': ['i'] },
-        ...{ 'ce-time': ['2026-11-20T12:00:00Z'], 'ce-subject': ['c1'], 'ce-traceparent': ['%'], ...more },
+        'ce-specversion': ['1.0'],
+        'ce-type': ['t'],
+        'ce-source': ['/s'],
+        'ce-id': ['i'],
+        'ce-time': ['2026-11-20T12:00:00Z'],
+        'ce-subject': ['c1'],
+        'ce-traceparent': ['%'],
+        ...more,
       },
       DATA,
     );

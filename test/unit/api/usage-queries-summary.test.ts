@@ -131,7 +131,9 @@ describe('SummaryFold', () => {
             .sort((a, b) => a.n - b.n)
             .map(({ n, calls, state }) =>
               usageWindow(n * 30_000, {
-                ...{ calls, settling: state === 'settling', status: state === 'open' ? 'open' : 'revised' },
+                calls,
+                settling: state === 'settling',
+                status: state === 'open' ? 'open' : 'revised',
               }),
             );
           const read = windows.filter(({ start }) => start >= range.from && start < range.to);

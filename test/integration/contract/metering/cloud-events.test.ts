@@ -16,14 +16,12 @@ describe('contract: CloudEvents are identified by source and id', () => {
   after(() => weir.close());
 
   const cloudEvent = (customer: string, source: string, id: string): object => ({
-    ...{
-      specversion: '1.0',
-      type: 'com.example.usage',
-      source,
-      id,
-      time: iso(Date.now()),
-      subject: customer,
-    },
+    specversion: '1.0',
+    type: 'com.example.usage',
+    source,
+    id,
+    time: iso(Date.now()),
+    subject: customer,
     data: { tenantId: TENANT, apiEndpoint: '/api', metadata: { tokens: 5 } },
   });
   const post = async (body: unknown, headers: Readonly<Record<string, string>>): Promise<void> => {
@@ -38,8 +36,13 @@ describe('contract: CloudEvents are identified by source and id', () => {
         await post(cloudEvent('gateways', source, id), ONE);
         const { data, subject, time } = cloudEvent('gateways', source, id) as Record<string, string>;
         await post(data, {
-          ...{ 'content-type': 'application/json', 'ce-specversion': '1.0', 'ce-type': 't', 'ce-id': id },
-          ...{ 'ce-source': encodeURIComponent(source), 'ce-time': time!, 'ce-subject': subject! },
+          'content-type': 'application/json',
+          'ce-specversion': '1.0',
+          'ce-type': 't',
+          'ce-id': id,
+          'ce-source': encodeURIComponent(source),
+          'ce-time': time!,
+          'ce-subject': subject!,
         });
       }
     }
@@ -58,7 +61,10 @@ describe('contract: CloudEvents are identified by source and id', () => {
       '/usage/events/1?customerId=gateways',
     );
     expect([status, body.code, body.customers, body.sources]).to.deep.equal([
-      ...[409, 'ambiguous_event', ['gateways'], GATEWAYS],
+      409,
+      'ambiguous_event',
+      ['gateways'],
+      GATEWAYS,
     ]);
   });
 
