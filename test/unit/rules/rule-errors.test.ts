@@ -154,25 +154,26 @@ describe('a window of a rule', () => {
       mode: 'shadow',
       windows: { ids: { ...spec, distinct: 'card_id' }, zips: { ...spec, distinct: 'zip_code' } },
     });
-    const modest = burstRule({ windows: { ids: { ...spec, distinct: 'card_id', entriesMax: 200 } } });
+    // Larger than each of the others: what is largest gives way first only among rules of one mode.
+    const live = burstRule({ windows: { ids: { ...spec, distinct: 'card_id', entriesMax: 900 } } });
     const wide = (n: number) => String.fromCodePoint(0x1f600).repeat(124) + String(n).padStart(4, '0');
     const entries = Array.from({ length: 1024 }, (_, n) => [n, wide(n)] as const);
-    const partition = new SimulatedPartition([hungry, { ...modest, matches: () => null }, ...SEED_RULES]);
+    const partition = new SimulatedPartition([hungry, { ...live, matches: () => null }, ...SEED_RULES]);
     partition.replaceUser('u', (before) => ({
       ...before,
       windows: {
-        'bad_rule.ids': entries,
-        'bad_rule.zips': entries.slice(-700),
-        'burst_rule.ids': entries.slice(-200),
+        'bad_rule.ids': entries.slice(-600),
+        'bad_rule.zips': entries.slice(-500),
+        'burst_rule.ids': entries.slice(-900),
       },
     }));
     partition.run([card(1024, 'u', wide(1024), wide(1024)), purchase(2000, 'u', 5)]);
     const user = partition.user('u');
     expect(Buffer.byteLength(encodeUser(user))).to.be.below(1024 * 1024);
     expect(user.profile.spend).to.equal(50_000n);
-    expect(user.windows['burst_rule.ids']).to.have.length(200);
+    expect(user.windows['burst_rule.ids']).to.have.length(900);
     expect(partition.partition.errors?.['burst_rule']).to.equal(undefined);
     expect(errorsOf(partition)?.last).to.equal('windows: RangeError: more than a document holds');
-    expect(user.windows['bad_rule.ids']!.at(-1)![1]).to.equal(wide(1024));
+    expect(user.windows['bad_rule.zips']!.at(-1)![1]).to.equal(wide(1024));
   });
 });
