@@ -59,6 +59,7 @@ export async function broadcast(
   let applied = 0;
   let lifted = 0;
   for (const reply of replies) {
+    // An older worker says that it does not know a rule.
     if (typeof reply !== 'object' || reply === null || 'unknown_rule' in reply) continue;
     applied++;
     lifted += Number((reply as { readonly lifted?: number }).lifted ?? 0);
