@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { nanoid } from 'nanoid';
 import pg from 'pg';
-import { ApiProcess } from '../support/api-process.js';
+import { ApiFleet } from '../support/api-process.js';
 import { HttpClient } from '../support/http-client.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer, until } from '../support/redis-server.js';
@@ -12,12 +12,14 @@ import { admitUntilDecided, type FinalAnswer } from './admission-client.js';
 const REQUESTS = 2000;
 const FITS = 100;
 const TOKENS = 100;
-/** How often all workers are killed while requests are decided. */
+/** How often all workers and an API are killed while requests are decided; in the middle one of them Redis. */
 const KILL_ROUNDS = 6;
 
 /** Many small commits, so that kills come between them. */
 const SETTINGS = {
   FAIL_MODE: 'closed',
+  // Every retry is one more message to decide: as long as workers take to come back on a slow machine.
+  ADMISSION_DEADLINE_MS: '5000',
   BUDGET_WINDOW_SECONDS: String(31 * 86_400),
   HOLD_SECONDS: '3600',
   BATCH_MESSAGES_MAX: '5',
@@ -45,11 +47,12 @@ describe('chaos of budgets', () => {
   let postgres: PostgresServer;
   let environment: Readonly<Record<string, string>>;
   let fleet: Fleet;
-  let apis: ApiProcess[];
+  let apis: ApiFleet;
 
   before(async function () {
     this.timeout(60_000);
-    redisServer = await RedisServer.start();
+    // What it has answered it has written: kill -9 takes nothing back.
+    redisServer = await RedisServer.start('--appendfsync', 'always');
     postgres = await PostgresServer.start();
   });
   after(async () => {
@@ -61,8 +64,8 @@ describe('chaos of budgets', () => {
     const stores = { REDIS_URL: redisServer.url, DATABASE_URL: await postgres.createDatabase() };
     environment = { ...stores, WEIR_NAMESPACE: `chaos-${nanoid(6)}`, ...SETTINGS };
     fleet = await Fleet.start(3, environment);
-    apis = await Promise.all([ApiProcess.start(environment), ApiProcess.start(environment)]);
-    const http = new HttpClient(apis[0]!.url);
+    apis = await ApiFleet.start(2, environment);
+    const http = new HttpClient(apis.urls[0]!);
     await until(20_000, 'the budgets are configured', async () => {
       const { status } = await http.put('/budgets', BUDGETS);
       return status === 200;
@@ -70,7 +73,7 @@ describe('chaos of budgets', () => {
   });
   afterEach(async () => {
     await fleet?.close();
-    await Promise.all((apis ?? []).map((api) => api.end('SIGKILL')));
+    await apis?.close();
   });
 
   for (const [title, copies] of [
@@ -79,9 +82,8 @@ describe('chaos of budgets', () => {
   ] as const) {
     it(`${title}: exactly 100 admitted, and the ledger proves it`, async function () {
       this.timeout(120_000);
-      const urls = apis.map(({ url }) => url);
       const asking = Array.from({ length: REQUESTS * copies }, (_, index) =>
-        admitUntilDecided(urls, {
+        admitUntilDecided(() => apis.urls, {
           pipeline: 'llm',
           priority: (['P0', 'P1', 'P2'] as const)[(index % REQUESTS) % 3],
           estimated_tokens: TOKENS,
@@ -94,7 +96,7 @@ describe('chaos of budgets', () => {
           () => (decided += 1),
           () => undefined,
         );
-      const kills = await killUntil(fleet, () => decided, asking.length);
+      const kills = await killUntil({ fleet, apis, redisServer }, () => decided, asking.length);
       const answers = await Promise.all(asking);
       await fleet.replaceDead();
 
@@ -106,7 +108,8 @@ describe('chaos of budgets', () => {
         answers.flatMap(({ status }, index) => (status === 429 ? [] : [index % REQUESTS])),
       );
       expect([ids.size, asked.size]).to.deep.equal([FITS, FITS]);
-      expect(kills, 'workers killed').to.be.above(5);
+      expect(kills.workers, 'workers killed').to.be.above(5);
+      expect([kills.apis, kills.redis]).to.deep.equal([KILL_ROUNDS, 1]);
       await expectLedger(environment['DATABASE_URL']!);
       await expectNoDrift(environment);
       process.stdout.write(`      ${summary(answers, kills)}\n`);
@@ -114,19 +117,41 @@ describe('chaos of budgets', () => {
   }
 });
 
+interface Running {
+  readonly fleet: Fleet;
+  readonly apis: ApiFleet;
+  readonly redisServer: RedisServer;
+}
+
+interface Kills {
+  workers: number;
+  apis: number;
+  redis: number;
+}
+
 /**
  * Kills every worker that lives each time some more requests were decided: whoever owns the partition is among them, and
- * has just committed.
+ * has just committed. With them an API that has asked, and once Redis.
  */
-async function killUntil(fleet: Fleet, decided: () => number, all: number): Promise<number> {
-  let kills = 0;
-  const every = Math.ceil(all / (KILL_ROUNDS + 1));
-  for (let next = every; next < all; next += every) {
+async function killUntil(
+  { fleet, apis, redisServer }: Running,
+  decided: () => number,
+  all: number,
+): Promise<Kills> {
+  const kills = { workers: 0, apis: 0, redis: 0 };
+  for (let round = 1; round <= KILL_ROUNDS; round += 1) {
+    const next = Math.ceil((all * round) / (KILL_ROUNDS + 1));
     await until(60_000, `${next} requests are decided`, () => decided() >= next);
     const victims = fleet.alive;
+    const replaced = apis.killOne();
     await Promise.all(victims.map((victim) => victim.end('SIGKILL')));
-    kills += victims.length;
-    await fleet.replaceDead();
+    kills.workers += victims.length;
+    if (round === KILL_ROUNDS / 2) {
+      await redisServer.crash();
+      kills.redis += 1;
+    }
+    await Promise.all([replaced, fleet.replaceDead()]);
+    kills.apis += 1;
   }
   return kills;
 }
@@ -154,7 +179,7 @@ async function expectLedger(url: string): Promise<void> {
   }
 }
 
-function summary(answers: readonly FinalAnswer[], kills: number): string {
+function summary(answers: readonly FinalAnswer[], { workers, apis, redis }: Kills): string {
   const attempts = answers.reduce((sum, answer) => sum + answer.attempts, 0);
-  return `${answers.length} requests in ${attempts} attempts, ${kills} workers killed -9, ${FITS} admitted`;
+  return `${answers.length} requests in ${attempts} attempts, ${FITS} admitted; killed -9: ${workers} workers, ${apis} APIs, ${redis} Redis`;
 }

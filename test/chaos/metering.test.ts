@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
 import { nanoid } from 'nanoid';
-import { ApiProcess } from '../support/api-process.js';
+import { ApiFleet } from '../support/api-process.js';
 import { PostgresServer } from '../support/postgres-server.js';
 import { RedisServer, until } from '../support/redis-server.js';
 import { expectNoDrift } from '../support/run-reconcile.js';
@@ -50,7 +50,8 @@ describe('chaos of metering', () => {
 
   before(async function () {
     this.timeout(60_000);
-    redisServer = await RedisServer.start();
+    // What it has answered it has written: kill -9 takes nothing back.
+    redisServer = await RedisServer.start('--appendfsync', 'always');
     postgres = await PostgresServer.start();
     redis = new Redis(redisServer.url);
     redis.on('error', () => undefined);
@@ -69,14 +70,14 @@ describe('chaos of metering', () => {
     this.timeout(140_000);
     const begun = Date.now();
     const fleet = await Fleet.start(3, environment);
-    const apis = await Promise.all([ApiProcess.start(environment), ApiProcess.start(environment)]);
+    const apis = await ApiFleet.start(2, environment);
     try {
       const startedAt = Date.now();
-      const disturbances = disturb(fleet, postgres, apis, environment, startedAt + CHAOS_MS);
+      const disturbances = disturb({ fleet, postgres, apis, redisServer }, startedAt + CHAOS_MS);
       const produced = await Promise.all(
         Array.from({ length: PRODUCERS }, (_, i) =>
           produce({
-            urls: () => apis.map(({ url }) => url),
+            urls: () => apis.urls,
             recount,
             tenants: TENANTS,
             customers: CUSTOMERS,
@@ -87,12 +88,12 @@ describe('chaos of metering', () => {
           }),
         ),
       );
-      const { workers, databases } = await disturbances;
+      const kills = await disturbances;
       const producedAt = Date.now();
       await fleet.replaceDead();
       await topic.drained(30_000);
       const expected = expectedWindows(recount);
-      const views = new UsageViews(apis[0]!.url, TENANTS, CUSTOMERS);
+      const views = new UsageViews(apis.urls[0]!, TENANTS, CUSTOMERS);
       const hot = await expectHotWindows(views, topic, expected, producedAt);
       await until(30_000, 'every window is closed', async () => (await views.unsettled()) === 0);
       await topic.archived(30_000);
@@ -101,8 +102,10 @@ describe('chaos of metering', () => {
       const duplicates = total((each) => each.duplicates);
       const late = total((each) => each.late);
       expect(recount.events).to.equal(EVENTS);
-      expect(workers, 'workers killed').to.be.above(5);
-      expect(databases, 'times Postgres was killed').to.be.above(1);
+      expect(kills.workers, 'workers killed').to.be.above(5);
+      expect(kills.databases, 'times Postgres was killed').to.be.above(1);
+      expect(kills.apis, 'APIs killed').to.be.above(1);
+      expect(kills.redis, 'times Redis was killed').to.equal(1);
       expect(duplicates, 'duplicates').to.be.at.least(EVENTS / 10);
       expect(late, 'late events').to.be.above(EVENTS / 11);
       await expectNothingLeft(redis, topic);
@@ -126,30 +129,37 @@ describe('chaos of metering', () => {
       process.stdout.write(
         `      ${EVENTS} events and ${statuses.get('duplicate')} duplicates in ${total((each) => each.requests)} requests, ` +
           `${statuses.get('late')} late (${cold} for windows that Redis never had), ${expected.size} windows (${hot} read hot); ` +
-          `killed -9: ${workers} workers, ${databases} times Postgres, 1 API; produced in ` +
+          `killed -9: ${kills.workers} workers, ${kills.apis} APIs, ${kills.databases} times Postgres, ${kills.redis} Redis; produced in ` +
           `${seconds(producedAt - startedAt)} s, settled after ${seconds(settledMs)} s, all of it ${seconds(Date.now() - begun)} s\n`,
       );
     } finally {
       await fleet.close();
-      await Promise.all(apis.map((api) => api.end('SIGKILL')));
+      await apis.close();
     }
   });
 });
 
+interface Running {
+  readonly fleet: Fleet;
+  readonly postgres: PostgresServer;
+  readonly apis: ApiFleet;
+  readonly redisServer: RedisServer;
+}
+
+interface Kills {
+  workers: number;
+  databases: number;
+  apis: number;
+  redis: number;
+}
+
 /**
- * Kills a random worker, with the sinks in it, every one to two seconds; Postgres with all its processes every five
- * seconds, for about one; and in the middle an API.
+ * Kills a random worker, with the sinks in it, every one to two seconds; a random API every two to three; Postgres with
+ * all its processes every five seconds, for about one; and in the middle Redis.
  */
-async function disturb(
-  fleet: Fleet,
-  postgres: PostgresServer,
-  apis: ApiProcess[],
-  environment: Readonly<Record<string, string>>,
-  end: number,
-): Promise<{ workers: number; databases: number }> {
+async function disturb({ fleet, postgres, apis, redisServer }: Running, end: number): Promise<Kills> {
   const begun = Date.now();
-  let workers = 0;
-  let databases = 0;
+  const kills = { workers: 0, databases: 0, apis: 0, redis: 0 };
   const killWorkers = async (): Promise<void> => {
     for (;;) {
       await sleep(randomInt(1000, 2000));
@@ -158,7 +168,7 @@ async function disturb(
       const victim = victims[randomInt(0, Math.max(1, victims.length))];
       if (victim === undefined) continue;
       await victim.end('SIGKILL');
-      workers += 1;
+      kills.workers += 1;
       void fleet.replaceDead();
     }
   };
@@ -167,19 +177,26 @@ async function disturb(
       await sleep(4000);
       if (Date.now() > end) return;
       await postgres.kill();
-      databases += 1;
+      kills.databases += 1;
       await sleep(randomInt(500, 1500));
       await postgres.restart();
     }
   };
-  const killApi = async (): Promise<void> => {
-    await sleep((end - begun) / 2);
-    await apis[1]!.end('SIGKILL');
-    await sleep(500);
-    apis[1] = await ApiProcess.start(environment);
+  const killApis = async (): Promise<void> => {
+    for (;;) {
+      await sleep(randomInt(2000, 3000));
+      if (Date.now() > end) return;
+      await apis.killOne();
+      kills.apis += 1;
+    }
   };
-  await Promise.all([killWorkers(), killPostgres(), killApi()]);
-  return { workers, databases };
+  const killRedis = async (): Promise<void> => {
+    await sleep((end - begun) / 2);
+    await redisServer.crash();
+    kills.redis += 1;
+  };
+  await Promise.all([killWorkers(), killPostgres(), killApis(), killRedis()]);
+  return kills;
 }
 
 /** `tenant customer start` → figures, of all customers. */

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 
 /** An API process on a free port. */
@@ -28,5 +29,34 @@ export class ApiProcess {
     const gone = new Promise<number | null>((resolve) => this.child.once('exit', (code) => resolve(code)));
     this.child.kill(signal);
     return gone;
+  }
+}
+
+/** APIs side by side. One that is killed is replaced, elsewhere: its callers go to another one, or ask in vain for a while. */
+export class ApiFleet {
+  private constructor(
+    private readonly environment: Readonly<Record<string, string>>,
+    private readonly apis: ApiProcess[],
+  ) {}
+
+  static async start(count: number, environment: Readonly<Record<string, string>>): Promise<ApiFleet> {
+    const starting = Array.from({ length: count }, () => ApiProcess.start(environment));
+    return new ApiFleet(environment, await Promise.all(starting));
+  }
+
+  /** Where they listen, or did. */
+  get urls(): readonly string[] {
+    return this.apis.map(({ url }) => url);
+  }
+
+  /** Ends a random one with SIGKILL. Resolves when another one is there for it. One call at a time. */
+  async killOne(): Promise<void> {
+    const index = randomInt(0, this.apis.length);
+    await this.apis[index]!.end('SIGKILL');
+    this.apis[index] = await ApiProcess.start(this.environment);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.apis.map((api) => api.end('SIGKILL')));
   }
 }

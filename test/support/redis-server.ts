@@ -25,7 +25,7 @@ export class RedisServer {
   private constructor(
     readonly port: number,
     private readonly folder: string,
-    private readonly settings: readonly string[],
+    private settings: readonly string[],
   ) {}
 
   static async start(...settings: string[]): Promise<RedisServer> {
@@ -64,6 +64,13 @@ export class RedisServer {
 
   async restart(): Promise<void> {
     await this.down();
+    await this.up();
+  }
+
+  /** SIGKILL, then up again: with what it had written, and with other `settings` where some are given. */
+  async crash(...settings: string[]): Promise<void> {
+    await this.end('SIGKILL');
+    this.settings = [...this.settings, ...settings];
     await this.up();
   }
 
