@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { expect } from 'chai';
 import { LivedTimeout, livedMs } from '../../shared/lived-time.js';
+import { patient } from '../support/redis-server.js';
 import { stall } from '../support/stall.js';
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -18,7 +19,7 @@ describe('a deadline in lived time', () => {
 
   it('comes in time where nothing stalls', async () => {
     const lasted = await start(80).over;
-    expect(lasted).to.be.within(79, 500);
+    expect(lasted).to.be.within(79, patient(500));
   });
 
   it('is put off by the stalls in its life, wherever they lie', async () => {
@@ -29,8 +30,8 @@ describe('a deadline in lived time', () => {
     stall(300);
     await turn();
     // Two stalls count 25 ms each, what is between them is short.
-    expect(await early.over).to.be.within(640, 2000);
-    expect(await late.over).to.be.within(370, 1700);
+    expect(await early.over).to.be.within(640, patient(2000));
+    expect(await late.over).to.be.within(370, patient(1700));
   });
 
   it('is not put off by stalls that are over', async () => {
@@ -39,7 +40,7 @@ describe('a deadline in lived time', () => {
     await turn();
     const lasted = await start(50).over;
     before.timeout.clear();
-    expect(lasted).to.be.within(49, 500);
+    expect(lasted).to.be.within(49, patient(500));
   });
 
   it('that is shorter than any stall lets what has arrived be read first', async () => {
