@@ -3,8 +3,8 @@
 acquire: takes the lease of a partition if nobody holds it.
 
   KEYS  1 lease   2 fence   3 head   4 timers   5 dead
-  ARGV  1 worker id   2 nonce   3 lease TTL in ms   4 seed for the id hash, used if the head has none
-  reply {1, lease value, head as a flat field list, earliest due time or false, dead letters}   taken
+  ARGV  1 worker id   2 nonce   3 lease TTL in ms   4 seed for the id hash, used if the head has none   5.. fields of the head to return
+  reply {1, lease value, values of the head's fields, earliest due time or false, dead letters}   taken
         {0, remaining TTL of the present holder in ms}                                         not taken
 
 `takeovers` counts owners since the last commit or clean release: a message that kills its worker is known by it.
@@ -21,4 +21,4 @@ local lease = ARGV[1] .. ':' .. token .. ':' .. ARGV[2]
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[3])
 redis.call('HINCRBY', KEYS[3], 'takeovers', 1)
 redis.call('HSETNX', KEYS[3], 'seed', ARGV[4])
-return {1, lease, redis.call('HGETALL', KEYS[3]), first[2] or false, letters}
+return {1, lease, redis.call('HMGET', KEYS[3], unpack(ARGV, 5)), first[2] or false, letters}

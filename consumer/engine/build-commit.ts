@@ -95,7 +95,7 @@ function writeDocuments(
     const expiresAt = processor.expiresAt?.(name, document);
     if (expiresAt === undefined) set.push([keys.doc(name), text]);
     // Counted from now, not from `at`: a fold that lags must not lose it before its time comes to that.
-    else commands.add('SET', keys.doc(name), text, 'PX', Math.max(1, expiresAt - at));
+    else commands.add('SET', keys.doc(name), text, 'PX', Math.max(1, Math.ceil(expiresAt - at)));
   }
   commands.addTexts(set);
   commands.addUnlink(deleted);

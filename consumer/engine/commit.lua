@@ -68,7 +68,9 @@ local function apply()
     elseif name == 'UNLINK' then
       redis.call('UNLINK', unpack(KEYS, first, first + ARGV[i + 3] - 1))
     elseif name == 'COMPACT' then
-      redis.call('SET', key, redis.call('GET', key))
+      -- Optional: what is not there has no slack.
+      local text = redis.call('GET', key)
+      if text then redis.call('SET', key, text) end
     elseif name == 'REPLY' then
       redis.call('SET', key, ARGV[i + 3], 'PX', ARGV[i + 4])
       -- Optional: a reply that nobody hears of is read from its key. A user without the channel must not stop a partition.
@@ -85,7 +87,11 @@ redis.call('HSET', KEYS[1], 'dirty', 1)
 local whole, why = pcall(apply)
 if not whole then
   why = type(why) == 'table' and why.err or tostring(why)
-  redis.call('HSET', KEYS[1], 'rest', cjson.encode({ v = 1, keys = KEYS, args = ARGV, next = i }), 'error', why)
+  redis.call('HSET', KEYS[1], 'error', why)
+  -- Where the first that was left has failed again, the head says so already.
+  if not finishes or i > 11 then
+    redis.call('HSET', KEYS[1], 'rest', cjson.encode({ v = 1, keys = KEYS, args = ARGV, next = i }))
+  end
   return 'HALFWAY ' .. why
 end
 if finishes then

@@ -202,6 +202,7 @@ class StepFold {
     try {
       result = processor.fold(item, this.read, facts, members, mark);
       if (check !== undefined) for (const [name, document] of result.writes) check(name, document);
+      for (const effect of result.effects) assertWritable(effect);
     } catch (error) {
       return errorText(error);
     }
@@ -216,4 +217,12 @@ class StepFold {
     if (result.verdict !== undefined && item.kind === 'message') this.except(item, result.verdict);
     return undefined;
   }
+}
+
+/** What Redis would refuse to write would stop the partition in the middle of a commit, for ever. @throws Error */
+function assertWritable(effect: Effect): void {
+  if (effect.kind === 'timer' && !Number.isFinite(effect.dueAt))
+    throw new Error(`timer ${effect.id} is due at no time`);
+  if (effect.kind === 'index' && !Number.isFinite(effect.score))
+    throw new Error(`${effect.member} of index ${effect.index} has no score`);
 }

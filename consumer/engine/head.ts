@@ -37,19 +37,23 @@ function readInside(text: string): Inside | undefined {
 
 export const FIRST_POSITION = '0-0';
 
-export function readHead(fields: readonly string[]): Head {
-  const map = new Map<string, string>();
-  for (let i = 0; i < fields.length; i += 2) map.set(fields[i]!, fields[i + 1]!);
+/** Fields of the hash that make a `Head`. It has others, and one of them may be large (`rest`). */
+export const HEAD_FIELDS: readonly string[] =
+  'position inside seq at dirty takeovers cautious ids seed'.split(' ');
+
+/** @param values of HEAD_FIELDS, in their order */
+export function readHead(values: readonly (string | null)[]): Head {
+  const [position, inside, seq, at, dirty, takeovers, cautious, ids, seed] = values;
   return {
-    position: map.get('position') ?? FIRST_POSITION,
-    inside: readInside(map.get('inside') ?? ''),
-    seq: Number(map.get('seq') ?? 0),
-    at: Number(map.get('at') ?? 0),
-    dirty: map.get('dirty') === '1',
-    takeovers: Number(map.get('takeovers') ?? 0),
-    cautiousUntil: map.get('cautious') ?? '',
-    ids: map.get('ids') ?? '',
-    seed: map.get('seed') ?? '',
+    position: position ?? FIRST_POSITION,
+    inside: readInside(inside ?? ''),
+    seq: Number(seq ?? 0),
+    at: Number(at ?? 0),
+    dirty: dirty === '1',
+    takeovers: Number(takeovers ?? 0),
+    cautiousUntil: cautious ?? '',
+    ids: ids ?? '',
+    seed: seed ?? '',
   };
 }
 

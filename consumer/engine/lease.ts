@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { PartitionKeys } from '../../shared/keys.js';
 import { Script } from '../../shared/redis/script.js';
-import { type Head, readHead } from './head.js';
+import { HEAD_FIELDS, type Head, readHead } from './head.js';
 
 const acquireScript = new Script(import.meta.url, 'acquire.lua');
 const renewScript = new Script(import.meta.url, 'renew.lua');
@@ -30,13 +30,13 @@ export async function acquireLease(
   const reply = (await acquireScript.run(
     redis,
     [keys.lease, keys.fence, keys.head, keys.timers, keys.dead],
-    [worker, randomBytes(9).toString('base64url'), ttlMs, randomBytes(8).toString('hex')],
-  )) as [0, number] | [1, string, string[], string | null, number];
+    [worker, randomBytes(9).toString('base64url'), ttlMs, randomBytes(8).toString('hex'), ...HEAD_FIELDS],
+  )) as [0, number] | [1, string, (string | null)[], string | null, number];
   if (reply[0] === 0) return { kind: 'held', remainingMs: Math.max(0, reply[1]) };
-  const [, value, fields, due, deadLetters] = reply;
+  const [, value, head, due, deadLetters] = reply;
   return {
     kind: 'acquired',
-    lease: { value, head: readHead(fields), nextDueMs: due === null ? Infinity : Number(due), deadLetters },
+    lease: { value, head: readHead(head), nextDueMs: due === null ? Infinity : Number(due), deadLetters },
   };
 }
 

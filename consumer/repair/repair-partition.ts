@@ -4,7 +4,7 @@ import { nanoid } from 'nanoid';
 import type { Keys, PartitionKeys } from '../../shared/keys.js';
 import { Script } from '../../shared/redis/script.js';
 import { type Partition, partitionName } from '../../shared/topics.js';
-import { readHead } from '../engine/head.js';
+import { HEAD_FIELDS, readHead } from '../engine/head.js';
 import { acquireLease, type Lease, releaseLease } from '../engine/lease.js';
 import { finishCommit, readUnfinished } from '../engine/unfinished-commit.js';
 
@@ -99,7 +99,7 @@ async function repair(
   }
   const reply = await foldAgainScript.run(redis, [keys.lease, keys.head], [lease.value]);
   if (reply === 0) throw new Error(`${name}: the lease is gone`);
-  const head = readHead(Object.entries(await redis.hgetall(keys.head)).flat());
+  const head = readHead(await redis.hmget(keys.head, ...HEAD_FIELDS));
   say(
     `  the step after ${head.position} is folded again by the next owner; what was written of it counts twice`,
   );

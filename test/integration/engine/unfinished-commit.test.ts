@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Redis } from 'ioredis';
 import { CommandList } from '../../../consumer/engine/command-list.js';
 import { type CommitResult, sendCommit } from '../../../consumer/engine/commit.js';
+import { acquireLease } from '../../../consumer/engine/lease.js';
 import { finishCommit, readUnfinished } from '../../../consumer/engine/unfinished-commit.js';
 import { Keys, type PartitionKeys } from '../../../shared/keys.js';
 import { Script } from '../../../shared/redis/script.js';
@@ -158,6 +159,40 @@ describe('a commit that failed half-way', () => {
     expect(await finishCommit(redis, keys, 'mine')).to.deep.equal({ kind: 'OK', unpublished: 0 });
     const there = await redis.exists(...names);
     expect([there, await redis.zcard(keys.index('all'))]).to.deep.equal([10_000, 20_000]);
+  });
+
+  it('is finished also where a chunk of ids that was to be rewritten is gone by then', async () => {
+    const keys = await partition();
+    await redis.set(keys.outbox, 'not a stream');
+    const commands = new CommandList();
+    commands.add('APPEND', keys.ids(0, 0), bytesOf(1));
+    commands.add('XADD', keys.outbox, '*', 'body', 'x');
+    commands.add('COMPACT', keys.ids(0, 0));
+    expect((await commit(keys, commands)).kind).to.equal('HALFWAY');
+    await redis.del(keys.outbox, keys.ids(0, 0));
+    expect(await finishCommit(redis, keys, 'mine')).to.deep.equal({ kind: 'OK', unpublished: 0 });
+  });
+
+  it('does not come to who takes the lease, however large it is, and is written down once', async () => {
+    const keys = await partition();
+    await redis.set(keys.outbox, 'not a stream');
+    const commands = new CommandList();
+    commands.add('XADD', keys.outbox, '*', 'body', '"'.repeat(1024 * 1024));
+    expect((await commit(keys, commands)).kind).to.equal('HALFWAY');
+    const rest = await redis.hget(keys.head, 'rest');
+    expect((await finishCommit(redis, keys, 'mine'))?.kind).to.equal('HALFWAY');
+    expect((await redis.hget(keys.head, 'rest')) === rest).to.equal(true);
+    await redis.del(keys.lease);
+    const sent = async (): Promise<number> =>
+      Number(/^total_net_output_bytes:(\d+)/m.exec(await redis.info('stats'))?.[1]);
+    const before = await sent();
+    const taken = await acquireLease(redis, keys, 'other', 10_000);
+    expect(taken.kind === 'acquired' && taken.lease.head).to.deep.include({
+      seq: 0,
+      dirty: true,
+      takeovers: 3,
+    });
+    expect((await sent()) - before).to.be.lessThan(100_000);
   });
 
   it('is finished by the holder of the lease only, once, and nothing else is committed before', async () => {

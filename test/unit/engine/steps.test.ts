@@ -166,6 +166,13 @@ describe('steps', () => {
     );
   });
 
+  it('a timer that is due at no time makes its message a dead letter: Redis would refuse it amid the commit', () => {
+    const sent = { type: 'timer', subject: 's', id: '1', data: 'x' as unknown as number, gapMs: 0 };
+    const alone = (): number => 1;
+    const outcome = run([sent, { ...sent, id: '2', data: 3 }], alone, alone);
+    expect(outcome).to.deep.include({ dead: ['1@1000'], documents: { s: ['2@1000'], timers: ['t-2@1003'] } });
+  });
+
   it('an owner that begins inside an entry folds what its predecessor has not', () => {
     const messages = ['a', 'b', 'c'].map((id) => ({ type: 'plain', subject: 's', id, data: 0 }));
     const buffer = new EntryBuffer('5-0', { entry: '6-0', messages: 2 });
