@@ -10,26 +10,31 @@ const BELIEVED_MS = 5000;
 export class OwnDatabase {
   private isOurs = false;
   private askedAtMs = 0;
+  private asking: Promise<void> | undefined;
 
   constructor(
     private readonly tenants: TenantDatabase,
     private readonly check: Pick<PostgresCheck, 'state'>,
+    private readonly believedMs = BELIEVED_MS,
   ) {}
 
   /** As TenantDatabase. @throws Refusal wrong_database; StoreUnavailable while nobody knows whose it is (rejects) */
   async transaction<T>(work: (trx: TenantTransaction) => Promise<T>): Promise<T> {
-    if (!this.isOurs) this.take(await this.check.state());
-    else if (performance.now() - this.askedAtMs > BELIEVED_MS) void this.askAgain();
+    if (!this.isOurs || performance.now() - this.askedAtMs > this.believedMs) {
+      this.asking ??= this.ask().finally(() => {
+        this.asking = undefined;
+      });
+      await this.asking;
+    }
     return this.tenants.transaction(work);
   }
 
-  /** Beside the work, which does not wait for it. */
-  private async askAgain(): Promise<void> {
+  private async ask(): Promise<void> {
+    const state = await this.check.state();
     this.askedAtMs = performance.now();
-    if ((await this.check.state()) === 'another_installation') this.isOurs = false;
-  }
-
-  private take(state: PostgresState): void {
+    // One that is too busy to say so is still ours.
+    if (this.isOurs && state !== 'another_installation') return;
+    this.isOurs = false;
     if (state === 'another_installation') {
       throw new Refusal('wrong_database', 'The database belongs to another installation of weir.');
     }
@@ -38,6 +43,5 @@ export class OwnDatabase {
     }
     if (state === 'down') throw new StoreUnavailable('Postgres does not answer.');
     this.isOurs = true;
-    this.askedAtMs = performance.now();
   }
 }

@@ -8,7 +8,7 @@ import { sinkUrl } from '../shared/postgres/database-url.js';
 import { isPostgresTransient } from '../shared/postgres/errors.js';
 import { migrate } from '../shared/postgres/migrate.js';
 import { migrationNames } from '../shared/postgres/migrations.js';
-import { otherOwner } from '../shared/postgres/other-owner.js';
+import { assertOurs } from '../shared/postgres/other-owner.js';
 
 /** How long a sink waits for the schema before it says that it failed: a worker starts faster than it migrates. */
 const READY_MS = 3000;
@@ -72,7 +72,7 @@ export function openDatabase(options: DatabaseOptions): Database {
         try {
           if (!(await isPresent(pool))) {
             await lock.run(MIGRATIONS, { ...LOCK, signal }, () =>
-              migrate(url, log, { waitMs: MIGRATE_WAIT_MS }),
+              migrate(url, log, { waitMs: MIGRATE_WAIT_MS, ours: { namespace, partitions } }),
             );
           }
           await claim(pool, namespace, partitions);
@@ -112,15 +112,14 @@ async function isPresent(pool: pg.Pool): Promise<boolean> {
 
 /**
  * A database belongs to one installation: the rows of another would be taken for its own.
- * @throws when it belongs to another
+ * @throws AnotherInstallation
  */
 async function claim(pool: pg.Pool, namespace: string, partitions: number): Promise<void> {
   await pool.query(
     'INSERT INTO installation (namespace, partitions) VALUES ($1, $2) ON CONFLICT DO NOTHING',
     [namespace, partitions],
   );
-  const other = await otherOwner(pool, { namespace, partitions });
-  if (other !== undefined) throw new Error(`DATABASE_URL: ${other}. Give it a database of its own.`);
+  await assertOurs(pool, { namespace, partitions });
 }
 
 /** @throws when the schema is not ready within a short time: to be called again */

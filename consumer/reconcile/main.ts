@@ -10,7 +10,7 @@ import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectPostgres } from '../../shared/postgres/connect.js';
 import { sinkUrl } from '../../shared/postgres/database-url.js';
-import { otherOwner } from '../../shared/postgres/other-owner.js';
+import { assertOurs } from '../../shared/postgres/other-owner.js';
 import type { BudgetReconciliation } from '../../shared/reconciliation/budget-reconciliation.js';
 import type { Reconciliation } from '../../shared/reconciliation/reconciliation.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
@@ -113,8 +113,7 @@ async function connect(): Promise<Stores> {
 /** Rows of another installation are not made of what is in this Redis. */
 async function refuseOther({ config, redis, pool, keys }: Stores): Promise<void> {
   const partitions = (await recordedPartitions(redis, keys)) ?? config.PARTITIONS;
-  const other = await otherOwner(pool, { namespace: config.WEIR_NAMESPACE, partitions });
-  if (other !== undefined) throw new Error(`DATABASE_URL: ${other}`);
+  await assertOurs(pool, { namespace: config.WEIR_NAMESPACE, partitions });
 }
 
 function compareUsage({ config, redis, pool, keys }: Stores, sinceMs: number): Promise<Reconciliation> {

@@ -4,11 +4,14 @@ import type { Logger } from '../logging.js';
 import { tenantKey } from './database-url.js';
 import { MigrationBusy, MissingPrivilege, SchemaNewer, sqlState } from './errors.js';
 import { migrationNames, migrationsFolder } from './migrations.js';
+import { assertOurs, type Ours } from './other-owner.js';
 import { writeGroupRoles, writeLoginRoles } from './roles.js';
 
 export interface MigrateOptions {
   /** How long to wait for another process that is migrating, in ms. */
   readonly waitMs: number;
+  /** Of a process that belongs to an installation: the database of another one is left as it is. */
+  readonly ours?: Ours;
   /** Where the SQL files are; for tests. */
   readonly folder?: string;
 }
@@ -33,7 +36,7 @@ const INSUFFICIENT_PRIVILEGE = '42501';
  * is killed is gone with its connection. All missing migrations are one transaction: all or none.
  *
  * @param url of the owner, straight to Postgres or through a pool per session
- * @throws SchemaNewer, MigrationBusy, MissingPrivilege; what the driver throws, see errors.ts
+ * @throws SchemaNewer, MigrationBusy, MissingPrivilege, AnotherInstallation; what the driver throws, see errors.ts
  */
 export async function migrate(url: string, log: Logger, options: MigrateOptions): Promise<void> {
   const client = new pg.Client({
@@ -47,6 +50,7 @@ export async function migrate(url: string, log: Logger, options: MigrateOptions)
   await client.connect();
   try {
     await lock(client, options.waitMs);
+    if (options.ours !== undefined) await refuseOther(client, options.ours);
     await bringUp(client, url, log, options.folder ?? migrationsFolder);
   } catch (error) {
     throw sqlState(error) === INSUFFICIENT_PRIVILEGE ? missingPrivilege(error as Error) : error;
@@ -129,6 +133,14 @@ async function refuseNewer(client: pg.Client, folder: string): Promise<void> {
   );
   const [unknown] = rows;
   if (unknown !== undefined) throw new SchemaNewer(unknown.name, known.at(-1) ?? 'nothing');
+}
+
+/** @throws AnotherInstallation: what a newer weir makes of its schema is not ours to decide */
+async function refuseOther(client: pg.Client, ours: Ours): Promise<void> {
+  const { rows } = await client.query<{ found: boolean }>(
+    `SELECT to_regclass('public.installation') IS NOT NULL AS found`,
+  );
+  if (rows[0]?.found === true) await assertOurs(client, ours);
 }
 
 function missingPrivilege(error: Error): MissingPrivilege {

@@ -23,3 +23,16 @@ export async function otherOwner(
     `this one is ${namespace} with ${partitions}`
   );
 }
+
+export class AnotherInstallation extends Error {
+  constructor(detail: string) {
+    super(`DATABASE_URL: ${detail}. Give it a database of its own.`);
+    this.name = 'AnotherInstallation';
+  }
+}
+
+/** @throws AnotherInstallation */
+export async function assertOurs(client: Pick<pg.Pool, 'query'>, ours: Ours): Promise<void> {
+  const other = await otherOwner(client, ours);
+  if (other !== undefined) throw new AnotherInstallation(other);
+}

@@ -9,6 +9,7 @@ import { describeSchema } from '../../../shared/postgres/describe-schema.js';
 import { MigrationBusy, MissingPrivilege, SchemaNewer } from '../../../shared/postgres/errors.js';
 import { migrate } from '../../../shared/postgres/migrate.js';
 import { migrationNames, migrationsFolder } from '../../../shared/postgres/migrations.js';
+import { AnotherInstallation } from '../../../shared/postgres/other-owner.js';
 import { testPostgres } from '../../support/hooks.js';
 import { until } from '../../support/redis-server.js';
 
@@ -149,6 +150,27 @@ describe('migrate', () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+
+  it('leaves the database of another installation as it is, also where its schema is older', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'weir-migrations-'));
+    const theirs = { namespace: 'theirs', partitions: 4 };
+    try {
+      cpSync(migrationsFolder, folder, { recursive: true });
+      for (const name of migrationNames().slice(3)) rmSync(join(folder, `${name}.sql`));
+      await migrate(url, silent, { ...WAIT, folder, ours: theirs });
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+    await connected(sinkUrl(url), (sink) =>
+      sink.query('INSERT INTO installation (namespace, partitions) VALUES ($1, $2)', ['theirs', 4]),
+    );
+    const before = await schemaOf(url);
+    const ours = { namespace: 'ours', partitions: 4 };
+    expect(await errorOf(migrate(url, silent, { ...WAIT, ours }))).to.be.instanceOf(AnotherInstallation);
+    expect(await schemaOf(url)).to.equal(before);
+    await migrate(url, silent, { ...WAIT, ours: theirs });
+    expect(await schemaOf(url)).not.to.equal(before);
   });
 
   it('goes from an older schema to the present one with the data in it', async () => {

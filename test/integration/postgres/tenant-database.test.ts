@@ -1,8 +1,11 @@
 import { expect } from 'chai';
 import { sql } from 'kysely';
 import pino from 'pino';
+import { PostgresCheck } from '../../../api/operations/postgres-check.js';
+import { OwnDatabase } from '../../../api/own-database.js';
 import { connectPostgres } from '../../../shared/postgres/connect.js';
 import { appUrl, tenantKey } from '../../../shared/postgres/database-url.js';
+import { migrationNames } from '../../../shared/postgres/migrations.js';
 import {
   TenantDatabase,
   TenantRequired,
@@ -74,6 +77,21 @@ describe('a tenant’s transaction', () => {
     expect(await errorOf(() => customers(trx))).to.be.instanceOf(TenantRequired);
     end();
     await lasting;
+  });
+
+  it('is not begun where the database has become that of another installation since', async () => {
+    const ours = { namespace: 'ours', partitions: 4 };
+    const become = (namespace: string) =>
+      fixture.sink.query('INSERT INTO installation (namespace, partitions) VALUES ($1, 4)', [namespace]);
+    const log = pino({ level: 'silent' });
+    const newest = migrationNames().at(-1)!;
+    const check = new PostgresCheck({ pool: fixture.app, log, newest, ...ours, deadlineMs: 1000 });
+    const own = new OwnDatabase(fixture.database, check, 0);
+    const begin = () => withTenant('acme', () => own.transaction(customers));
+    expect(await begin()).to.deep.equal([{ tenant_id: 'acme' }]);
+    await become('another');
+    expect(await errorOf(begin)).to.include({ code: 'wrong_database' });
+    expect(await errorOf(begin)).to.include({ code: 'wrong_database' });
   });
 
   it('reads one snapshot, however many queries it has', async () => {
