@@ -52,6 +52,7 @@ export function startMaintenance(options: MaintenanceOptions): void {
     countedAgainTask({
       ...{ redis, keys, pool, metrics },
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
+      dedupeWindowMs: config.DEDUPE_WINDOW_SECONDS * 1000,
     }),
     reconcileBudgetsTask({
       ...{ redis, keys, pool, log, partitions: config.PARTITIONS, sinkDelayMs: config.ARCHIVE_DELAY_MS },

@@ -15,18 +15,20 @@ export interface CountedAgainOptions {
   readonly keys: Keys;
   readonly pool: pg.Pool;
   readonly intervalMs: number;
+  readonly dedupeWindowMs: number;
   readonly metrics: { countedAgain(events: number): void };
 }
 
 /** Notices ids that count again because they came back after they were forgotten. */
-export function countedAgainTask({ redis, keys, pool, intervalMs, metrics }: CountedAgainOptions): FleetTask {
+export function countedAgainTask(options: CountedAgainOptions): FleetTask {
+  const { redis, keys, pool, intervalMs, dedupeWindowMs, metrics } = options;
   return {
     name: 'counted-again',
     intervalMs,
     async run(signal) {
       const runMsMax = runMsOf(intervalMs) / 2;
       const { again, lookedAt } = await countRecentAgain(
-        { pool, signal, runMsMax, statementMsMax: STATEMENT_MS_MAX },
+        { pool, signal, dedupeWindowMs, runMsMax, statementMsMax: STATEMENT_MS_MAX },
         await readLookedAt(redis, keys),
       );
       signal.throwIfAborted();

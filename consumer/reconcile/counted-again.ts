@@ -30,7 +30,9 @@ export interface CountedAgain {
 const ROWS_MAX = 50_000;
 const SHOWN_MAX = 20;
 /** In a recent run: looking back further would read more of the disk than all the rest. */
-const LOOK_BACK_MS = 2 * 86_400_000;
+const LOOK_BACK_MS_MIN = 2 * 86_400_000;
+/** An id is remembered for less than two: where these are longer than two days, nothing counts again within two days. */
+const LOOK_BACK_DEDUPE_WINDOWS = 3;
 /** Where nothing is known of the runs before. */
 const FIRST_LOOK_MS = 600_000;
 const SEQ_MAX = 2 ** 31 - 1;
@@ -109,7 +111,7 @@ export type LookedAt = ReadonlyMap<number, string>;
 
 /**
  * The events of the spans, by the primary key; for each that counted one look for an earlier one, by usage_events_receipt
- * of the days since `$7`. A customer's events are all of one partition, so places are an order.
+ * of the days since `$4`. A customer's events are all of one partition, so places are an order.
  */
 const RECENT = `
 WITH looked_at AS (
@@ -137,16 +139,24 @@ interface RecentRow {
   readonly again: number;
 }
 
+export interface RecentRunOptions extends SnapshotOptions {
+  readonly dedupeWindowMs: number;
+  readonly runMsMax: number;
+  readonly rowsMax?: number;
+}
+
 /**
  * How many events counted again among those that were archived since the last run, each event once. Looks for the first
- * count in the two days before. What it has no time for, the next run begins with; one statement it always does.
+ * count in the two days before, or in three dedupe windows where they are longer. What it has no time for, the next run
+ * begins with; one statement it always does.
  */
 export async function countRecentAgain(
-  options: SnapshotOptions & { readonly runMsMax: number; readonly rowsMax?: number },
+  options: RecentRunOptions,
   before: LookedAt,
 ): Promise<{ readonly again: number; readonly lookedAt: LookedAt }> {
   const begunAt = performance.now();
-  const { rowsMax = ROWS_MAX, runMsMax } = options;
+  const { rowsMax = ROWS_MAX, runMsMax, dedupeWindowMs } = options;
+  const lookBackMs = Math.max(LOOK_BACK_MS_MIN, LOOK_BACK_DEDUPE_WINDOWS * dedupeWindowMs);
   const spans = await withSnapshot(options, (snapshot) => spansOf(snapshot, before));
   const news = spans.filter(({ after, to }) => compareEntryIds(after, to) < 0);
   if (news.length === 0)
@@ -155,7 +165,12 @@ export async function countRecentAgain(
   let fromMs = Math.min(...news.map(({ after }) => (seqOf(after) < SEQ_MAX ? msOf(after) : msOf(after) + 1)));
   let again = 0;
   while (fromMs <= toMs) {
-    const parameters = [new Date(fromMs), new Date(toMs), rowsMax, new Date(fromMs - LOOK_BACK_MS)];
+    const parameters = [
+      new Date(fromMs),
+      new Date(toMs),
+      rowsMax,
+      new Date(Math.max(0, fromMs - lookBackMs)),
+    ];
     const [found] = await withSnapshot(options, (snapshot) =>
       snapshot.query<RecentRow>(RECENT, [...parameters, ...placesOf(news)]),
     );

@@ -28,6 +28,7 @@ describe('events that counted again', () => {
     pool,
     statementMsMax: 20_000,
     runMsMax: 20_000,
+    dedupeWindowMs: 3_600_000,
     signal: new AbortController().signal,
   });
 
@@ -72,6 +73,14 @@ describe('events that counted again', () => {
     }
     expect(found).to.deep.equal([0, 1, 0]);
     expect(await findCountedAgain(options(), 0)).to.include({ ids: 1, again: 2 });
+  });
+
+  it('are counted also where an id is remembered for longer than two days', async () => {
+    const dedupeWindowMs = 3 * DAY_MS;
+    await archive.write(new JudgedStream(0).judge(['e', 'accepted']).batch());
+    const first = await countRecentAgain({ ...options(), dedupeWindowMs }, NOTHING);
+    await archive.write(new JudgedStream(5, 5 * DAY_MS).judge(['e', 'accepted']).batch());
+    expect((await countRecentAgain({ ...options(), dedupeWindowMs }, first.lookedAt)).again).to.equal(1);
   });
 
   it('are the same as an oracle finds, however they are archived, paged and looked at', async () => {
