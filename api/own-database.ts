@@ -1,6 +1,6 @@
 import type { TenantDatabase, TenantTransaction } from '../shared/postgres/tenant-context.js';
 import { StoreUnavailable } from '../shared/redis/store-unavailable.js';
-import type { PostgresCheck, PostgresState } from './operations/postgres-check.js';
+import type { PostgresCheck } from './operations/postgres-check.js';
 import { Refusal } from './refusal.js';
 
 /** A database changes its owner by an operator's hand only: what was found is believed for so long, ms. */

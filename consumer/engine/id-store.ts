@@ -30,7 +30,7 @@ import { IdSet } from './id-set.js';
  */
 const ID_BYTES = 8;
 /** 4,094 ids and the string's header make 32,758 bytes, just inside an allocation class of 32 KiB. */
-const CHUNK_IDS = 4094;
+export const CHUNK_IDS = 4094;
 const CHUNKS_PER_READ = 64;
 
 interface Generation {
@@ -233,7 +233,8 @@ export class IdStore {
         this.keys.ids(generation.number, first + i),
       );
       for (const bytes of await redis.mgetBuffer(...names)) {
-        if (bytes === null) throw new Error(`ids of generation ${generation.number} are missing from Redis`);
+        if (bytes === null)
+          throw new Error(`ids of generation ${generation.number} are missing from Redis (npm run repair)`);
         generation.idsInLastChunk = bytes.length / ID_BYTES;
         for (let i = 0; i < bytes.length; i += ID_BYTES) {
           generation.ids.add(bytes.readUInt32LE(i), bytes.readUInt32LE(i + 4));
@@ -242,6 +243,14 @@ export class IdStore {
     }
     return generation;
   }
+}
+
+/** Keys of all chunks that a partition's bookkeeping names. */
+export function chunkKeys(keys: PartitionKeys, bookkeeping: string): readonly string[] {
+  if (bookkeeping === '') return [];
+  return (JSON.parse(bookkeeping) as StoredIds).flatMap(([number, , chunks]) =>
+    Array.from({ length: chunks }, (_, chunk) => keys.ids(number, chunk)),
+  );
 }
 
 /** Neither sources nor ids hold U+0000. */

@@ -1,20 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { nanoid } from 'nanoid';
 import type { Keys, PartitionKeys } from '../../shared/keys.js';
 import { Script } from '../../shared/redis/script.js';
 import { type Partition, partitionName } from '../../shared/topics.js';
 import { HEAD_FIELDS, readHead } from '../engine/head.js';
-import { acquireLease, type Lease, releaseLease } from '../engine/lease.js';
+import { CHUNK_IDS, chunkKeys } from '../engine/id-store.js';
+import type { Lease } from '../engine/lease.js';
 import { finishCommit, readUnfinished } from '../engine/unfinished-commit.js';
+import { underLease } from './under-lease.js';
 
 const foldAgainScript = new Script(import.meta.url, 'fold-again.lua');
 
-/** A dirty partition is owned for moments only. */
-const LEASE_WAIT_MS = 10_000;
-const LEASE_POLL_MS = 100;
-/** So long nobody else works on it, should this process be killed. */
-const LEASE_TTL_MS = 10_000;
 /** Commands that are named. */
 const NAMED_MAX = 10;
 
@@ -24,48 +19,33 @@ export interface RepairOptions {
   readonly partition: Partition;
   /** Where the head does not say what is left to do: fold the step again all the same. */
   readonly foldAgain: boolean;
+  /** Where ids are missing: go on without them. */
+  readonly forgetIds: boolean;
   readonly say: (line: string) => void;
 }
 
-/** Repairs the head of one partition, under its lease. True where it is as it should be, now or already. */
+/** Repairs the head and the ids of one partition, under its lease. True where all is as it should be, now or already. */
 export async function repairPartition(options: RepairOptions): Promise<boolean> {
   const { redis, partition, say } = options;
   const keys = options.keys.partition(partition);
   const name = partitionName(partition);
-  if ((await redis.hget(keys.head, 'dirty')) !== '1') {
-    say(`${name}: its head is not dirty, there is nothing to repair`);
-    return true;
-  }
-  const lease = await acquire(redis, keys, name);
-  try {
-    if (!lease.head.dirty) {
-      say(`${name}: a worker has finished it meanwhile`);
-      return true;
-    }
-    return await repair(options, keys, lease);
-  } finally {
-    await releaseLease(redis, keys, lease.value, true).catch(() => undefined);
-  }
+  const isDirty = (await redis.hget(keys.head, 'dirty')) === '1';
+  if (!isDirty) say(`${name}: its head is not dirty, there is nothing to repair`);
+  else if (!(await underLease(redis, keys, name, (lease) => repairHead(options, keys, lease)))) return false;
+  if ((await missingIds(redis, keys)).length === 0) return true;
+  return underLease(redis, keys, name, () => repairIds(options, keys));
 }
 
-async function acquire(redis: Redis, keys: PartitionKeys, name: string): Promise<Lease> {
-  const deadline = performance.now() + LEASE_WAIT_MS;
-  while (performance.now() < deadline) {
-    const result = await acquireLease(redis, keys, `repair-${nanoid(10)}`, LEASE_TTL_MS);
-    if (result.kind === 'acquired') return result.lease;
-    await sleep(LEASE_POLL_MS);
-  }
-  throw new Error(
-    `${name} is owned by a worker for ${LEASE_WAIT_MS / 1000} s already: stop it, and try again`,
-  );
-}
-
-async function repair(
+async function repairHead(
   { redis, partition, foldAgain, say }: RepairOptions,
   keys: PartitionKeys,
   lease: Lease,
 ): Promise<boolean> {
   const name = partitionName(partition);
+  if (!lease.head.dirty) {
+    say(`${name}: a worker has finished it meanwhile`);
+    return true;
+  }
   const { seq, position } = lease.head;
   const unfinished = await readUnfinished(redis, keys);
   if (unfinished !== undefined) {
@@ -103,5 +83,35 @@ async function repair(
   say(
     `  the step after ${head.position} is folded again by the next owner; what was written of it counts twice`,
   );
+  return true;
+}
+
+/** Chunks of ids that the head names and Redis does not have. */
+async function missingIds(redis: Redis, keys: PartitionKeys): Promise<readonly string[]> {
+  const chunks = chunkKeys(keys, (await redis.hget(keys.head, 'ids')) ?? '');
+  const missing: string[] = [];
+  for (const chunk of chunks) if ((await redis.exists(chunk)) === 0) missing.push(chunk);
+  return missing;
+}
+
+async function repairIds(
+  { redis, partition, forgetIds, say }: RepairOptions,
+  keys: PartitionKeys,
+): Promise<boolean> {
+  const missing = await missingIds(redis, keys);
+  const name = partitionName(partition);
+  say(
+    `${name}: ids are missing from Redis, ${missing.length} chunks of up to ${CHUNK_IDS}: no worker goes on without`,
+  );
+  say('  (Redis evicted them, or a hand deleted them). Which messages they were of cannot be known.');
+  if (!forgetIds) {
+    say(
+      '  --forget-ids goes on without: a message of those that comes again counts twice, for up to two windows of',
+    );
+    say('  ids. Or put the chunks back first.');
+    return false;
+  }
+  for (const chunk of missing) await redis.setnx(chunk, '');
+  say('  forgotten: a message of those that comes again counts twice');
   return true;
 }

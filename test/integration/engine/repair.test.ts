@@ -80,6 +80,32 @@ describe('npm run repair', () => {
     expect(await spend()).to.equal(50_000n);
   });
 
+  it('goes on without ids that are missing from Redis only if told so', async () => {
+    const { topic, redis } = fixture;
+    const worker = await fixture.worker();
+    const purchase = event('purchase_made', 'u', { amount: 1 });
+    await topic.append([purchase, purchase]);
+    await topic.drained();
+    expect(await spend()).to.equal(10_000n);
+    await worker.close();
+    const partition = `events.${topic.indexOf('u')}`;
+    const keys = topic.keysOf('u');
+    const [[generation]] = JSON.parse((await redis.hget(keys.head, 'ids'))!) as [[number]];
+    expect(await redis.del(keys.ids(generation, 0))).to.equal(1);
+    await fixture.worker();
+    const refused = await repair(partition);
+    expect([refused.code, await redis.exists(keys.ids(generation, 0))]).to.deep.equal([1, 0]);
+    expect(refused.out).to.include('ids are missing from Redis, 1 chunks').and.include('--forget-ids');
+    expect((await repair('--forget-ids', partition)).code).to.equal(0);
+    expect(await repair(partition)).to.deep.equal({
+      ...{ code: 0, out: `${partition}: its head is not dirty, there is nothing to repair\n` },
+    });
+    await topic.append([purchase, purchase]);
+    await topic.drained();
+    // It counts twice, as the command said, and is remembered from then on.
+    expect(await spend()).to.equal(20_000n);
+  });
+
   it('refuses a partition that there is not', async () => {
     const { code, out } = await repair('events.99');
     expect(code).to.equal(2);
