@@ -27,7 +27,7 @@ describe('api: its own stalls', () => {
   let worker: WorkerProcess;
 
   beforeEach(async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const settings = { ...ONE_WINDOW, FAIL_MODE: 'open', LOG_LEVEL: 'silent', PARTITIONS: '4' };
     const place = { REDIS_URL: testRedis().url, WEIR_NAMESPACE: testNamespace() };
     // The worker is another process: it decides while the API does not turn.

@@ -277,7 +277,7 @@ describe('the archive of a partition', () => {
   });
 
   it('loses nothing, and judges the same, when its owner is killed again and again', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     // The first owners have no Postgres: what they judge waits. They fold steps of 7 messages, so that most end inside an entry.
     const settings = {
       ...fixture.environment,

@@ -14,7 +14,7 @@ import { until } from '../../support/redis-server.js';
 describe('a slot that moves to another node', () => {
   let cluster: RedisCluster;
   before(async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     cluster = await RedisCluster.start();
     Script.defineAll(cluster.redis.source);
     Script.defineAll(cluster.redis.target);

@@ -12,7 +12,7 @@ describe('a zombie', () => {
   afterEach(() => fixture.close());
 
   it('a worker that was stopped past its lease and resumed commits nothing', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const { topic, redis } = fixture;
     const zombie = await WorkerProcess.start({ ...fixture.environment, BATCH_MESSAGES_MAX: '50' });
     fixture.onClose(() => zombie.end('SIGKILL'));

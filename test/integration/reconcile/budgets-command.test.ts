@@ -57,7 +57,7 @@ describe('npm run reconcile, budgets', () => {
   });
 
   it('waits for the sink; what does not come is behind, and no drift', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     admit(weir.folded, NOON + 1);
     await weir.store();
     const ended = await reconcile();

@@ -24,7 +24,7 @@ describe('contract: budgets that Redis has lost while Postgres is gone', () => {
   });
 
   it('are the defaults until Postgres is back, but for what somebody has changed meanwhile', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const { weir, open, closed } = budgets;
     const other = new BudgetCaller(weir.http, 'other');
     expect((await budgets.put(other)).body).to.include({ status: 'applied', version: 1 });

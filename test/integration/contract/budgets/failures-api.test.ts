@@ -44,7 +44,7 @@ describe('contract: an API is killed that owes reports of what it gave away', ()
   };
 
   it('what it owed is never charged, and bounded by its allowance; a process that lives reports all', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const { weir, open } = budgets;
     const hold = await budgets.hold();
     const [dying, living] = await Promise.all([start(), start()]);

@@ -40,7 +40,7 @@ describe('contract: budgets while the clock of Redis jumps', () => {
   }
 
   it('ahead: windows and holds end early, retries are forgotten early; what is settled late still counts', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const { weir, open } = budgets;
     await budgets.begin();
     const holds = await budgets.holds();
@@ -66,7 +66,7 @@ describe('contract: budgets while the clock of Redis jumps', () => {
   });
 
   it('back: time stands still until the clock has caught up, and nothing is decided twice', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     const { weir, open, closed } = budgets;
     const levels = ['global', 'llm'].map((name, i) => ({
       name,

@@ -27,7 +27,7 @@ describe('contract: budgets while Postgres is gone', () => {
   };
 
   it('decides on; once its outbox is full nobody decides; when it is back the ledger has everything, once', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const { weir, open } = budgets;
     const holds = await budgets.holds();
     const more = await budgets.holds();

@@ -30,7 +30,7 @@ describe('contract: budgets that Redis has lost', () => {
   }
 
   it('Redis is lost: admissions and what was used are gone, budgets come back from Postgres, the ledger begins anew', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     await start();
     const { weir, open } = budgets;
     const other = new BudgetCaller(weir.http, 'other');
@@ -89,7 +89,7 @@ describe('contract: budgets that Redis has lost', () => {
   });
 
   it('Redis is lost, and nobody has begun again: what was given then is charged once somebody has', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await start();
     const { weir, open } = budgets;
     const holds = await budgets.holds();
@@ -112,7 +112,7 @@ describe('contract: budgets that Redis has lost', () => {
   });
 
   it('Redis comes back without its last writes: what was decided in them is asked again, the ledger never had it', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await start({ ARCHIVE_DELAY_MS: '1500' });
     const { weir, open, closed } = budgets;
     const kept = await budgets.hold();

@@ -33,7 +33,7 @@ describe('contract: budgets while Redis is gone', () => {
   }
 
   it('Redis is killed and comes back with its AOF: what callers see, and what is true afterwards', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await start();
     const { weir, open } = budgets;
     const holds = await budgets.holds();
@@ -65,7 +65,7 @@ describe('contract: budgets while Redis is gone', () => {
   });
 
   it('what was given away meanwhile is charged to the window in which Redis is back', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await start({ BUDGET_WINDOW_SECONDS: '1', FAIL_OPEN_TOKENS_MAX: '100' });
     const { weir, open } = budgets;
     await kill();

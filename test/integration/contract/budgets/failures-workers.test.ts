@@ -20,7 +20,7 @@ describe('contract: budgets while workers are gone', () => {
   afterEach(() => budgets.close());
 
   it('all workers are killed -9 and come back: what callers see, and what is true afterwards', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const { weir, open, closed } = budgets;
     const fleet = await Fleet.start(2, weir.environment);
     weir.onClose(() => fleet.close());
@@ -65,7 +65,7 @@ describe('contract: budgets while workers are gone', () => {
   });
 
   it('one of two workers is killed: only its tenants wait, until its lease ends; nothing is decided twice', async function () {
-    this.timeout(40_000);
+    this.timeout(60_000);
     const { weir } = budgets;
     const start = async (): Promise<WorkerProcess> => {
       const worker = await WorkerProcess.start({
@@ -127,7 +127,7 @@ describe('contract: budgets while workers are gone', () => {
   });
 
   it('the backlog is full while nobody works: what callers see, and what is true afterwards', async function () {
-    this.timeout(30_000);
+    this.timeout(60_000);
     await budgets.close();
     budgets = await BudgetsUnderFault.start({ postgres: true, settings: { BACKLOG_MAX: '20' } });
     const { weir, closed } = budgets;
