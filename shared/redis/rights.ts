@@ -34,7 +34,6 @@ function required({ string, hash, set, stream }: ProbeKeys): Example[] {
     ...[
       ['PTTL', string],
       ['PEXPIRE', string, '60000'],
-      ['DEL', string],
     ],
     ...[
       ['HSET', hash, 'f', '0'],
@@ -77,7 +76,9 @@ function required({ string, hash, set, stream }: ProbeKeys): Example[] {
     ],
     ...[
       ['XTRIM', stream, 'MINID', '0'],
+      // Both: where one is refused and the rest was tried, the other leaves nothing behind.
       ['UNLINK', string, hash, set, stream],
+      ['DEL', string, hash, set, stream],
     ],
   ];
 }

@@ -56,6 +56,7 @@ describe('the rights of the Redis user', () => {
       expect(await probe('&weir:*', ...all)).to.deep.equal([]);
       expect(await probe(...all)).to.deep.equal([silence]);
       expect(await probe('&weir:*', ...all, '-xadd', '-zadd')).to.equal(`${missing} ZADD, XADD`);
+      expect(await probe('&weir:*', ...all, '-unlink')).to.equal(`${missing} UNLINK`);
       expect(await probe('&weir:*', ...all, '-eval')).to.equal(`${missing} EVAL`);
       expect(await probe('&weir:*', '~other:*', '+@all', acl)).to.equal(`${missing} the keys weir:*`);
       expect(await probe('&weir:*', ...all, '-info')).to.deep.equal([
