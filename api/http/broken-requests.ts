@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Request, Response } from 'express';
 import { Refusal } from '../refusal.js';
-import { boundDiscard, DISCARD_MS_MAX } from './body.js';
+import { boundDiscard } from './body.js';
 import { problemDocument } from './problem.js';
 import { sendText } from './respond.js';
 
@@ -26,21 +26,17 @@ export function sendBroken(req: Request, res: Response, status: BrokenStatus): v
   sendText(req, res, status, 'application/problem+json', documentOf(status, req.requestId));
 }
 
-/** Answers by hand what never became a request, and hangs up: in bounded time, whatever the caller does. */
+/** Answers by hand what never became a request, and hangs up. */
 export function answerBroken(socket: Socket, status: BrokenStatus, requestId: string): void {
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
+  // It is closing already.
+  if (!socket.writable) return;
   const body = documentOf(status, requestId);
-  socket.end(
+  socket.write(
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/problem+json\r\n` +
       `Content-Length: ${Buffer.byteLength(body)}\r\nX-Request-Id: ${requestId}\r\n` +
       `X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${body}`,
   );
-  const timer = setTimeout(() => socket.destroy(), DISCARD_MS_MAX);
-  timer.unref();
-  socket.once('close', () => clearTimeout(timer));
+  socket.destroySoon();
 }
 
 function documentOf(status: BrokenStatus, requestId: string): string {

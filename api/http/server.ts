@@ -151,6 +151,8 @@ export class HttpServer {
    * one of them in each turn of the event loop, so a turn that takes none has found the queue empty.
    */
   private async acceptAll(): Promise<void> {
+    // This turn may have taken its one already.
+    await immediate();
     let before: number;
     let turns = 0;
     do {
@@ -162,7 +164,7 @@ export class HttpServer {
   /** Whoever waits for an answer is told not to send the next request here. */
   private hangUp(): void {
     this.hangsUp = true;
-    for (const res of this.options.inFlight) if (!res.headersSent) res.shouldKeepAlive = false;
+    for (const res of this.options.inFlight) this.connections.closeAfter(res);
   }
 
   private endSilent(): void {
@@ -176,11 +178,11 @@ export class HttpServer {
     const given = req.headers['x-request-id'];
     req.requestId = typeof given === 'string' && REQUEST_ID.test(given) ? given : makeRequestId();
     req.startedAt = performance.now();
-    if (this.hangsUp) {
-      // It came when our half was closed already: nobody could be told what became of it.
-      if (!req.socket.writable) return;
-      res.shouldKeepAlive = false;
+    if (!this.connections.receive(res)) {
+      req.resume();
+      return;
     }
+    if (this.hangsUp) this.connections.closeAfter(res);
     inFlight.add(res);
     // Emitted once for every response: after it was sent, or when the caller hung up.
     res.on('close', () => this.finish(req, res));
@@ -223,8 +225,10 @@ export class HttpServer {
   }
 
   private finish(req: Request, res: Response): void {
+    const { connections } = this;
     const { metrics, inFlight, log, slowRequestMs } = this.options;
     inFlight.remove(res);
+    connections.finish(res);
     const milliseconds = performance.now() - req.startedAt;
     const route = (req.route as { readonly path: string } | undefined)?.path ?? UNMATCHED;
     const status = res.writableFinished ? res.statusCode : CLIENT_CLOSED;

@@ -24,6 +24,10 @@ export class ApiProcess {
     return new ApiProcess(child, url);
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
   async end(signal: NodeJS.Signals): Promise<number | null> {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return this.child.exitCode;
     const gone = new Promise<number | null>((resolve) => this.child.once('exit', (code) => resolve(code)));

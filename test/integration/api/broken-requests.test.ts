@@ -114,6 +114,40 @@ describe('api: what is no proper HTTP', () => {
     expect([connection.statuses, connection.body['code']]).to.deep.equal([[400], 'invalid_request']);
   });
 
+  it('outlives callers that reset their connection, also after CONNECT', async () => {
+    for (const text of ['CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n', 'NONSENSE\r\n\r\n']) {
+      for (let n = 0; n < 10; n++) {
+        const connection = await open();
+        connection.write(text);
+        connection.socket.resetAndDestroy();
+        await connection.closed;
+      }
+    }
+    // An error that nothing listens to ends the process, and fails this test.
+    expect((await api.get('/health')).status).to.equal(200);
+  });
+
+  const refused: readonly (readonly [what: string, lines: string, status: number, code: string])[] = [
+    ['too large', 'Connection: close', 413, 'body_too_large'],
+    ['of an unknown Expect', 'Expect: miracles', 417, 'invalid_request'],
+    ['of a foreign page', 'Connection: close\r\nOrigin: http://evil.example', 403, 'cross_site'],
+  ];
+  for (const [what, lines, status, code] of refused) {
+    it(`resets no connection that it closes while a body ${what} is coming in`, async () => {
+      const connection = await open();
+      const errors: unknown[] = [];
+      connection.socket.on('error', (error) => errors.push(error));
+      const length = 8 * 1024 * 1024;
+      connection.write(
+        `POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\nContent-Type: application/json\r\n${lines}\r\n\r\n`,
+      );
+      connection.write(' '.repeat(length));
+      await connection.closed;
+      expect(errors).to.deep.equal([]);
+      expect([connection.statuses, connection.body['code']]).to.deep.equal([[status], code]);
+    });
+  }
+
   it('answers the whole requests before it first', async () => {
     const connection = await open();
     const slow = 'DELETE /users/u/overrides/message HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';

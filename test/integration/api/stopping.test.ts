@@ -1,5 +1,8 @@
 import { Agent, request } from 'node:http';
 import { expect } from 'chai';
+import { Redis } from 'ioredis';
+import { Slots } from '../../../api/slots.js';
+import { Keys } from '../../../shared/keys.js';
 import { ApiProcess } from '../../support/api-process.js';
 import { testNamespace, testRedis } from '../../support/hooks.js';
 import { RawConnection } from '../../support/raw-http.js';
@@ -62,12 +65,14 @@ class Callers {
 
 describe('api: a stop', () => {
   let api: ApiProcess;
+  let namespace: string;
   afterEach(() => api.end('SIGKILL'));
 
   async function start(settings: Readonly<Record<string, string>> = {}): Promise<string> {
+    namespace = testNamespace();
     api = await ApiProcess.start({
       REDIS_URL: testRedis().url,
-      WEIR_NAMESPACE: testNamespace(),
+      WEIR_NAMESPACE: namespace,
       // A machine with other work to do keeps it.
       REDIS_COMMAND_TIMEOUT_MS: '10000',
       ...settings,
@@ -78,6 +83,21 @@ describe('api: a stop', () => {
       return answer.status === 200;
     });
     return url;
+  }
+
+  function flagRequest(n: number): string {
+    const body = JSON.stringify({ name: 'scam_message_flagged', event_properties: { user_id: `u${n}` } });
+    const head = 'POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
+    return `${head}Content-Length: ${body.length}\r\n\r\n${body}`;
+  }
+
+  /** Messages ever, by the counters of the partitions. */
+  async function appended(): Promise<number> {
+    const redis = new Redis(testRedis().url);
+    const { all } = new Slots(new Keys(namespace), 8);
+    const counts = await Promise.all(all.map((slot) => redis.get(slot.keys.appended)));
+    redis.disconnect();
+    return counts.reduce((sum, count) => sum + Number(count ?? 0), 0);
   }
 
   for (const [delayMs, rounds] of [
@@ -96,6 +116,44 @@ describe('api: a stop', () => {
       }
     }).timeout(120_000);
   }
+
+  it('resets no connection of 64 callers that send many requests at once, and does just those that it answers', async () => {
+    const url = await start({ BACKLOG_MAX: '1000000' });
+    const before = await appended();
+    const callers = await Promise.all(Array.from({ length: 64 }, () => RawConnection.open(url)));
+    const errors: unknown[] = [];
+    for (const [n, caller] of callers.entries()) {
+      caller.socket.on('error', (error) => errors.push(error));
+      caller.write(flagRequest(n).repeat(8));
+      // One more for each answer.
+      let answered = 0;
+      caller.socket.on('data', () => {
+        for (; answered < caller.statuses.length; answered++) {
+          if (caller.socket.writable) caller.write(flagRequest(n));
+        }
+      });
+    }
+    const answers = (): readonly number[] => callers.flatMap(({ statuses }) => statuses);
+    await until(10_000, 'all are at work', () => answers().length > 1000);
+    const ended = api.end('SIGTERM');
+    await Promise.all(callers.map(({ closed }) => closed));
+    expect(await ended).to.equal(0);
+    expect(errors).to.deep.equal([]);
+    expect(new Set(answers())).to.deep.equal(new Set([202]));
+    expect((await appended()) - before).to.equal(answers().length);
+  }).timeout(60_000);
+
+  it('answers callers that had connected and that it had not noticed yet', async () => {
+    const url = await start();
+    api.signal('SIGSTOP');
+    const callers = await Promise.all(Array.from({ length: 64 }, () => RawConnection.open(url)));
+    for (const caller of callers) caller.write('GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    const ended = api.end('SIGTERM');
+    api.signal('SIGCONT');
+    await Promise.all(callers.map(({ closed }) => closed));
+    expect(callers.flatMap(({ statuses }) => statuses)).to.deep.equal(callers.map(() => 200));
+    expect(await ended).to.equal(0);
+  });
 
   it('goes on serving for SHUTDOWN_DELAY_MS, is not ready, and closes each connection after its answer', async () => {
     const url = await start({ SHUTDOWN_DELAY_MS: '1500' });
