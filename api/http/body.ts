@@ -84,8 +84,7 @@ export class BodyReader {
       const declared = req.headers['content-length'];
       // Refused before a byte of it is read.
       if (declared !== undefined && Number(declared) > this.limits.bytesMax) throw this.tooLarge();
-      let first: Buffer | undefined;
-      let rest: Buffer[] | undefined;
+      let held: Buffer | undefined;
       let bytes = 0;
       let done = false;
       this.unfinished++;
@@ -99,6 +98,7 @@ export class BodyReader {
       const refuse = (refusal: Refusal): void => {
         if (done) return;
         finish();
+        held = undefined;
         reject(refusal);
       };
       // A body that came together with its headers is whole by then: such callers do not suffer from slow ones.
@@ -106,13 +106,12 @@ export class BodyReader {
       req.on('data', (chunk: Buffer) => {
         // The rest of a refused body flows on and is dropped; boundDiscard() bounds it.
         if (done) return;
+        const before = bytes;
         bytes += chunk.length;
         this.heldBytes += chunk.length;
         if (bytes > this.limits.bytesMax) refuse(this.tooLarge());
         else if (this.heldBytes > this.limits.unfinishedBytesMax) refuse(tooManyBodies());
-        else if (first === undefined) first = chunk;
-        else if (rest === undefined) rest = [first, chunk];
-        else rest.push(chunk);
+        else held = held === undefined ? chunk : appended(held, before, chunk);
       });
       req.on('end', () => {
         if (done) return;
@@ -120,7 +119,7 @@ export class BodyReader {
         try {
           const { overload } = this.inFlight;
           if (overload !== undefined) throw overload;
-          const whole = rest === undefined ? first : Buffer.concat(rest, bytes);
+          const whole = held?.subarray(0, bytes);
           if (isUntyped && whole !== undefined) kindOf(req, kinds);
           resolve(convert(whole === undefined ? '' : decodeText(whole), kind));
         } catch (error) {
@@ -138,6 +137,21 @@ export class BodyReader {
   private tooLarge(): Refusal {
     return new Refusal('body_too_large', `The body is larger than ${this.limits.bytesMax} bytes.`);
   }
+}
+
+/**
+ * The bytes held and the chunk behind them, in a buffer that has room for as many again. A list of chunks would cost
+ * 300 bytes for each: a caller that sends one byte at a time, 300 MB for a megabyte.
+ */
+function appended(held: Buffer, bytes: number, chunk: Buffer): Buffer {
+  const needed = bytes + chunk.length;
+  let room = held;
+  if (needed > held.length) {
+    room = Buffer.allocUnsafe(needed * 2);
+    held.copy(room, 0, 0, bytes);
+  }
+  chunk.copy(room, bytes);
+  return room;
 }
 
 /**

@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { ApiProcess } from '../../support/api-process.js';
+import { testNamespace, testRedis } from '../../support/hooks.js';
 import { RawConnection } from '../../support/raw-http.js';
 import { until } from '../../support/redis-server.js';
 import { ApiUnderTest, flag } from './api-under-test.js';
@@ -9,7 +11,7 @@ describe('api: bodies that do not end', () => {
 
   afterEach(async () => {
     for (const connection of connections.splice(0)) connection.destroy();
-    await api.close();
+    await api?.close();
   });
 
   async function open(): Promise<RawConnection> {
@@ -75,6 +77,43 @@ describe('api: bodies that do not end', () => {
       return first.statuses.length === 1 ? first : second;
     })();
     expect([answer.statuses, answer.body['code']]).to.deep.equal([[503], 'overloaded']);
+  });
+
+  it('costs what their bytes cost, also where each comes alone', async () => {
+    const process = await ApiProcess.start({ REDIS_URL: testRedis().url, WEIR_NAMESPACE: testNamespace() });
+    const memory = async (): Promise<number> => {
+      const text = await (await fetch(`${process.url}/metrics`)).text();
+      return Number(/^process_resident_memory_bytes (.*)$/m.exec(text)?.[1]);
+    };
+    try {
+      const before = await memory();
+      const slow = await RawConnection.open(process.url);
+      connections.push(slow);
+      slow.write(
+        'POST /event HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n',
+      );
+      slow.write('1\r\n \r\n'.repeat(600_000));
+      slow.write('0\r\n\r\n');
+      await until(60_000, 'it is answered', () => slow.statuses.length === 1);
+      expect([slow.statuses, slow.body['detail']]).to.deep.equal([[400], 'The body is empty.']);
+      // What it took is not given back at once.
+      expect((await memory()) - before).to.be.below(120_000_000);
+    } finally {
+      await process.end('SIGKILL');
+    }
+  }).timeout(120_000);
+
+  it('leaves nothing in flight of callers that hang up, also of requests that wait for others on their connection', async () => {
+    api = await (await ApiUnderTest.start({ REPLY_DEADLINE_MS: '300' })).connected();
+    const slow = 'DELETE /users/u/overrides/message HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n';
+    const quick = 'GET /canmessage?user_id=u HTTP/1.1\r\nHost: localhost\r\n\r\n';
+    const caller = await open();
+    caller.write(`${slow.repeat(2)}${quick.repeat(5)}${head(100)}{`);
+    await until(5000, 'all are in flight', async () => (await gauge('in_flight_requests')) === 8);
+    caller.destroy();
+    await until(5000, 'none is', async () => (await gauge('in_flight_requests')) === 1);
+    const metrics = (await api.get('/metrics')).body['text'] as string;
+    expect(metrics).to.match(/^request_count_total{method="GET",route="\/canmessage",status="499"} 5$/m);
   });
 
   it('answers /health, /ready and /metrics when it works on all it may', async () => {
