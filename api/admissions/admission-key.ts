@@ -1,11 +1,7 @@
 import { hash } from 'node:crypto';
 import { nanoid } from 'nanoid';
-import {
-  ADMISSION_KEY_LENGTH,
-  type ADMIT,
-  type EVALUATE,
-  isGivenUndecided,
-} from '../../shared/messages/admissions.js';
+import { ADMISSION_KEY_LENGTH, type ADMIT, type EVALUATE } from '../../shared/messages/admissions.js';
+import { givenMinute, MINUTE_LENGTH } from '../../shared/messages/given-minute.js';
 import { canonicalJson } from './canonical-json.js';
 
 export type AskedType = typeof ADMIT | typeof EVALUATE;
@@ -50,29 +46,9 @@ export function admissionId(key: string): string {
   return `${key}a${nanoid(ID_TAIL_LENGTH)}`;
 }
 
-/** Digits of base64url that say the minute: they begin again after 32 years. */
-const MINUTE_LENGTH = 4;
-const MINUTES_ALL = 64 ** MINUTE_LENGTH;
-const MINUTE_MS = 60_000;
-
 /** For an admission that is given undecided. Others of the same key may be made in the same minute, by other processes. */
 export function undecidedId(key: string, nowMs: number): string {
-  const minute = Buffer.alloc(3);
-  minute.writeUIntBE(Math.floor(nowMs / MINUTE_MS) % MINUTES_ALL, 0, 3);
-  return `${key}o${minute.toString('base64url')}${nanoid(ID_TAIL_LENGTH - MINUTE_LENGTH)}`;
-}
-
-/**
- * Whether an id was given undecided no longer than `maxMs` ago, as far as clocks agree. One that lies in the future was
- * made by a clock that is ahead.
- */
-export function isYoung(id: string, nowMs: number, maxMs: number): boolean {
-  if (!isGivenUndecided(id)) return false;
-  const start = ADMISSION_KEY_LENGTH + 1;
-  const minute = Buffer.from(id.slice(start, start + MINUTE_LENGTH), 'base64url').readUIntBE(0, 3);
-  const age = (((Math.floor(nowMs / MINUTE_MS) - minute) % MINUTES_ALL) + MINUTES_ALL) % MINUTES_ALL;
-  // Begun minutes, and a little for clocks.
-  return age <= maxMs / MINUTE_MS + 2 || age > MINUTES_ALL / 2;
+  return `${key}o${givenMinute(nowMs)}${nanoid(ID_TAIL_LENGTH - MINUTE_LENGTH)}`;
 }
 
 /** 12 bytes of SHA-256, as 16 characters. */

@@ -1,9 +1,9 @@
 import type { Request } from 'express';
 import { ADMISSION_ID } from '../../shared/messages/admissions.js';
+import { isYoung } from '../../shared/messages/given-minute.js';
 import { DEFAULT_TENANT } from '../../shared/topics.js';
 import { callerTenant } from '../caller-tenant.js';
 import { Refusal } from '../refusal.js';
-import { isYoung } from './admission-key.js';
 
 /** The admission that a path names. */
 export interface NamedAdmission {

@@ -66,16 +66,14 @@ export function withChanged(
   );
 }
 
-/** The document with the end of an admission that is not known yet; undefined: it keeps as many as it may. */
-export function withEnd(
-  document: AdmissionDocument | null,
-  end: KeptEnd,
-  at: number,
-): AdmissionDocument | undefined {
+/**
+ * The document with the end of an admission that is not known yet. Of too many the oldest goes: the process that owes its
+ * report is the least likely to live.
+ */
+export function withEnd(document: AdmissionDocument | null, end: KeptEnd, at: number): AdmissionDocument {
   const ends = liveEnds(document, at) ?? [];
-  if (ends.length >= ENDS_MAX) return undefined;
   const admissions = document?.admissions.filter((each) => !isForgotten(each, at)) ?? [];
-  return documentOf(admissions, [...ends, end]);
+  return documentOf(admissions, [...ends.slice(-(ENDS_MAX - 1)), end]);
 }
 
 export function withoutEnd({ admissions, ends = [] }: AdmissionDocument, end: KeptEnd): AdmissionDocument {

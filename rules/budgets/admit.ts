@@ -5,13 +5,15 @@ import {
   admissionKey,
   type EvaluateReply,
   FLEETING_MS,
-  keptMs,
+  isGivenUndecided,
   type Refused,
 } from '../../shared/messages/admissions.js';
 import type { Priority } from '../../shared/state/budget-config.js';
 import type { Admission, BudgetWindow, Decision, RefusedBy } from '../../shared/state/budget-state.js';
+import { findAdmission, withAlias } from './admission-document.js';
 import type { Books } from './books.js';
 import { availableAt, decide, degradedDebit, tooLarge } from './decide.js';
+import { endAsKept, keepUntil } from './end.js';
 import type { Path } from './levels.js';
 import { sameRequest } from './same-request.js';
 import { useOf } from './window.js';
@@ -39,7 +41,7 @@ export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   const { priority } = request;
   const known = sameRequest(books, request.admission);
   if (known !== undefined && !isRetry(books, known, request)) return { kind: 'conflict' };
-  if (known !== undefined && known.status !== 'refused') return retryOfAdmit(books, known);
+  if (known !== undefined && known.status !== 'refused') return retryOfAdmit(books, known, request.admission);
   if (books.config.unsound === true) return { kind: 'unsound_budgets' };
   const { tree } = books;
   const path = tree.paths.get(request.pipeline);
@@ -51,7 +53,7 @@ export function admit(books: Books, request: AdmissionRequest): AdmitReply {
   }
   const decided = decideNew(books, request, path, 'held', known);
   if (decided.refusedBy !== null) return { kind: 'refused', ...refusal(decided, decided.refusedBy) };
-  return { kind: 'admitted', fresh: true, admission: decided, remaining: books.remaining(path, priority) };
+  return admitted(books, decided, request.admission, true);
 }
 
 /** The same for callers that never come back: what is granted is settled at once. */
@@ -149,11 +151,6 @@ export function newAdmission(
   };
 }
 
-/** How long an admission that ends now is readable, ms since the epoch. */
-export function keepUntil({ at, context }: Books, dedupeUntil: number): number {
-  return Math.max(dedupeUntil, at + keptMs(context.settings));
-}
-
 /** @param before its refusal, where it was refused: what is decided now takes its place */
 function decideNew(
   books: Books,
@@ -211,12 +208,25 @@ function refusedAdmission(
   return { ...admission, refusedBy, keepUntil: admission.dedupeUntil };
 }
 
-function retryOfAdmit(books: Books, known: Admission): AdmitReply {
-  const admission = askedAgain(books, known);
-  const { status } = admission;
+function retryOfAdmit(books: Books, known: Admission, id: string): AdmitReply {
+  const again = askedAgain(books, known);
+  // Its report would find the same admission; it is lost if the process that gave this id ends before.
+  const joins = isGivenUndecided(id) && (again.status === 'held' || again.status === 'settled');
+  const ids = joins ? withAlias(again.ids, id) : again.ids;
+  if (ids === again.ids) return admitted(books, again, id, false);
+  const joined = { ...again, ids };
+  books.change(again, joined);
+  return admitted(books, joined, id, false);
+}
+
+/** The end that was kept for an id of it need not wait for the report: there is what it ends. */
+function admitted(books: Books, decided: Admission, id: string, fresh: boolean): AdmitReply {
+  if (decided.ids.includes(id)) endAsKept(books, id);
+  const admission = findAdmission(books.admissions, id, books.at) ?? decided;
+  const { status, pipeline, priority } = admission;
   if (status === 'expired' || status === 'cancelled') return { kind: 'over', admission };
-  const path = books.tree.paths.get(admission.pipeline);
-  return { kind: 'admitted', fresh: false, admission, remaining: books.remaining(path, admission.priority) };
+  const remaining = books.remaining(books.tree.paths.get(pipeline), priority);
+  return { kind: 'admitted', fresh, admission, remaining };
 }
 
 /** False: it is another request with the same key. */

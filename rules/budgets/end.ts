@@ -2,13 +2,12 @@ import {
   admissionKey,
   type CancelRequest,
   type EndReply,
-  isGivenUndecided,
   keptMs,
   type SettleRequest,
 } from '../../shared/messages/admissions.js';
+import { isYoung } from '../../shared/messages/given-minute.js';
 import type { Admission, AdmissionStatus, KeptEnd } from '../../shared/state/budget-state.js';
 import { findAdmission, findEnd, withEnd, withoutEnd } from './admission-document.js';
-import { keepUntil } from './admit.js';
 import type { Books } from './books.js';
 import { fullLevel } from './window.js';
 
@@ -61,25 +60,30 @@ export function takeEnd(books: Books, id: string): KeptEnd | undefined {
 
 /** The end that came before the admission was known holds, once that is. */
 export function endAsKept(books: Books, id: string): void {
-  const end = takeEnd(books, id);
+  const end = findEnd(books.admissions, id, books.at);
   if (end === undefined) return;
-  if (end.actual === null) cancel(books, { admission: id });
-  else settle(books, { admission: id, actual: end.actual });
+  const { actual } = end;
+  const { kind } =
+    actual === null ? cancel(books, { admission: id }) : settle(books, { admission: id, actual });
+  if (kind !== 'no_room') books.changeEnds(withoutEnd(books.admissions!, end));
 }
 
 /** A report that is older than what is kept settles at once. This much longer it may be under way, ms. */
 const END_SLACK_MS = 60_000;
+/** So far may the clock of the process that made an id be behind, ms. */
+const BEHIND_MS_MAX = 86_400_000;
 
 /** Who was given an admission undecided may end it before its report is here. The first word holds. */
 function endUnknown(books: Books, id: string, actual: number | null): EndReply {
-  if (!isGivenUndecided(id)) return { kind: 'not_found' };
-  const kept = findEnd(books.admissions, id, books.at);
-  if (kept !== undefined) return { kind: 'not_found', kept };
-  const end: KeptEnd = { id, actual, until: books.at + keptMs(books.context.settings) + END_SLACK_MS };
-  const keeping = withEnd(books.admissions, end, books.at);
-  if (keeping === undefined) return { kind: 'not_found' };
-  books.changeEnds(keeping);
-  return { kind: 'not_found', kept: end };
+  const { at } = books;
+  const keptFor = keptMs(books.context.settings);
+  // Anybody can make ids up: a report of one that is older would be charged in full, and nothing is kept for it.
+  if (!isYoung(id, at, keptFor + BEHIND_MS_MAX)) return { kind: 'not_found' };
+  const known = findEnd(books.admissions, id, at);
+  if (known !== undefined) return { kind: 'not_found', kept: known };
+  const kept: KeptEnd = { id, actual, until: at + keptFor + END_SLACK_MS };
+  books.changeEnds(withEnd(books.admissions, kept, at));
+  return { kind: 'not_found', kept };
 }
 
 /** The hold's time is over: its tokens are given back, or charged. */
@@ -196,6 +200,11 @@ export function ended(
 ): Admission {
   const until = keepUntil(books, admission.dedupeUntil);
   return { ...admission, status, charged, endedAt: books.at, keepUntil: until };
+}
+
+/** How long an admission that ends now is readable, ms since the epoch. */
+export function keepUntil({ at, context }: Books, dedupeUntil: number): number {
+  return Math.max(dedupeUntil, at + keptMs(context.settings));
 }
 
 function changed(books: Books, before: Admission, after: Admission): Admission {

@@ -1,4 +1,11 @@
-import { CANCEL, FAILED_OPEN, type FailedOpen, SETTLE } from '../../shared/messages/admissions.js';
+import {
+  ADMIT,
+  CANCEL,
+  FAILED_OPEN,
+  type FailedOpen,
+  isGivenUndecided,
+  SETTLE,
+} from '../../shared/messages/admissions.js';
 import type { Message } from '../../shared/messages/message.js';
 import type { Admission } from '../../shared/state/budget-state.js';
 import { parseBudgetTimer } from './budget-timer.js';
@@ -28,7 +35,8 @@ function admissionsOf({ type, data }: Message, all: readonly Admission[]): reado
   // Nobody has looked at the data yet.
   const { admission, asked } = (data ?? {}) as { readonly [Key in keyof FailedOpen]?: unknown };
   const withId = (id: unknown) => all.filter(({ ids }) => ids.some((each) => each === id));
-  if (type === FAILED_OPEN) return [...withId(admission), ...withId(asked), all.at(-1)!];
+  const mayEnd = type === ADMIT && typeof admission === 'string' && isGivenUndecided(admission);
+  if (type === FAILED_OPEN || mayEnd) return [...withId(admission), ...withId(asked), all.at(-1)!];
   return type === SETTLE || type === CANCEL ? withId(admission) : [];
 }
 

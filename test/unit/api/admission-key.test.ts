@@ -1,9 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { admissionId, isYoung, requestKey, undecidedId } from '../../../api/admissions/admission-key.js';
+import { admissionId, requestKey, undecidedId } from '../../../api/admissions/admission-key.js';
 import { canonicalJson } from '../../../api/admissions/canonical-json.js';
 import { Refusal } from '../../../api/refusal.js';
 import { ADMISSION_ID, ADMIT, admissionKey, EVALUATE } from '../../../shared/messages/admissions.js';
+import { isYoung } from '../../../shared/messages/given-minute.js';
 
 const NOON = Date.UTC(2026, 10, 20, 12);
 
@@ -164,9 +165,14 @@ describe('api: the id of an admission that is given undecided', () => {
     }
   });
 
-  it('is young where the clock that made it is ahead', () => {
-    for (const ahead of [1, HOUR_MS, 10 * YEAR_MS]) {
-      expect(isYoung(undecidedId(key, NOON + ahead), NOON, HOUR_MS)).to.equal(true);
+  it('is young where the clock that made it is ahead, by a day at most', () => {
+    for (const [ahead, young] of [
+      [1, true],
+      [24 * HOUR_MS, true],
+      [24 * HOUR_MS + 60_000, false],
+      [10 * YEAR_MS, false],
+    ] as const) {
+      expect(isYoung(undecidedId(key, NOON + ahead), NOON, HOUR_MS), `${ahead}`).to.equal(young);
     }
   });
 

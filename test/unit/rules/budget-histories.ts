@@ -96,6 +96,8 @@ const drawnFailedOpen = fc.record({
   how: fc.constantFrom('sent', 'sent_as', 'unsent', 'unsent'),
   /** So much else happens before it is told: what ends it may come first. */
   delay: fc.constantFrom(0, 0, 1, 3, 10),
+  /** While the report waits it is asked again at the same process, and decided. */
+  retried: fc.boolean(),
   waitedMs: fc.constantFrom(null, null, 1000, 250_000, 4_000_000),
 });
 const drawnPut = fc.record({
@@ -136,7 +138,7 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   let at = START;
   const inputs: BudgetInput[] = [];
   const send = (message: Message) => inputs.push({ kind: 'message', at, message });
-  const waiting: { left: number; readonly message: Message }[] = [];
+  const waiting: { left: number; readonly message: Message; readonly retry: Message | undefined }[] = [];
   const [acme, weyland] = configs;
   send(budgetMessage('budgets_put', put(acme!)));
   if (weyland !== undefined) send(budgetMessage('budgets_put', put(weyland), 'weyland'));
@@ -157,7 +159,7 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
         : ({ keyed: true, fleeting: true, ...(isByBody ? { dedupeMs } : {}) } as const);
     const nth = isByBody ? 1 : draw.pipeline;
     const pipeline = pipelineOf(configs[draw.tenant === 'acme' ? 0 : 1] ?? DEFAULT_BUDGETS, nth);
-    const admission = admissionId(key, made.length, where);
+    const admission = admissionId(key, made.length, where, at);
     const request = { pipeline, priority, estimated, ...keyed, body, admission };
     const one = {
       tenant: draw.tenant,
@@ -170,13 +172,16 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
   /** As a process answers that takes the store to be away. */
   const renamed = ({ tenant: of, request, evaluated }: Made): Omit<FailedOpen, 'settled'> => {
     const asked = request.admission;
-    const report = { ...request, admission: admissionId(admissionKey(asked), made.length, 'o') };
+    const report = { ...request, admission: admissionId(admissionKey(asked), made.length, 'o', at) };
     made.push({ tenant: of, request: report, evaluated });
     return asked[16] === 'a' ? { ...report, asked } : report;
   };
   for (const draw of draws) {
     at += draw.wait;
-    for (const report of waiting) if (report.left-- === 0) send(report.message);
+    for (const report of waiting) {
+      if (report.left-- === 0) send(report.message);
+      if (report.left === 0 && report.retry !== undefined) send(report.retry);
+    }
     if (draw.kind === 'settings') inputs.push({ kind: 'settings', at, settings: draw.settings });
     else if (draw.kind === 'timer_lost') inputs.push({ kind: 'timer_lost', at, tenant: draw.tenant });
     else if (draw.kind === 'put') {
@@ -194,7 +199,12 @@ function historyOf(start: BudgetSettings, configs: readonly BudgetConfig[], draw
       const data = { ...report, settled: one.evaluated, ...(waitedMs === null ? {} : { waitedMs }) };
       const { reply: _nobodyWaits, ...message } = budgetMessage('failed_open', data, one.tenant);
       if (draw.delay === 0) send(message);
-      else waiting.push({ left: draw.delay, message });
+      else {
+        const type = one.evaluated ? 'evaluate' : 'admit';
+        const { asked: _unsaid, ...again } = report as FailedOpen;
+        const retry = draw.retried && report.keyed ? budgetMessage(type, again, one.tenant) : undefined;
+        waiting.push({ left: draw.delay, message, retry });
+      }
     } else if ('pipeline' in draw) {
       const { request } = requestOf(draw, 'a');
       send(budgetMessage(draw.kind, request, draw.tenant));

@@ -5,6 +5,7 @@ import type {
   FailedOpen,
   SettleRequest,
 } from '../../../shared/messages/admissions.js';
+import { givenMinute } from '../../../shared/messages/given-minute.js';
 import type { Message } from '../../../shared/messages/message.js';
 import { type BudgetConfig, DEFAULT_BUDGETS, type LevelConfig } from '../../../shared/state/budget-config.js';
 
@@ -12,9 +13,17 @@ export const TENANT = 'acme';
 
 let made = 0;
 
-/** Ids of one key share their first 16 characters. `n`: which of them. */
-export function admissionId(key: string, n: number | string = 0, where: 'a' | 'o' = 'a'): string {
-  return `${key.padEnd(16, '_')}${where}${String(n).padStart(7, '0')}`;
+const GIVEN_AT = Date.UTC(2026, 10, 20, 12);
+
+/** Ids of one key share their first 16 characters. `n`: which of them. `at`: when one is given undecided, ms. */
+export function admissionId(
+  key: string,
+  n: number | string = 0,
+  where: 'a' | 'o' = 'a',
+  at = GIVEN_AT,
+): string {
+  const tail = where === 'a' ? String(n).padStart(7, '0') : givenMinute(at) + String(n).padStart(3, '0');
+  return `${key.padEnd(16, '_')}${where}${tail}`;
 }
 
 /** What is not said: a P1 of 100 tokens at `monitoring` with the key `k`. */

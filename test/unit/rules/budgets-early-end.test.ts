@@ -125,14 +125,86 @@ describe('the end of an admission that was given undecided, before its report', 
     expect(to.documentNames('admission:')).to.have.lengthOf(0);
   });
 
-  it('is kept of 16 ids of a request, and not of more', () => {
+  it('is kept of the last 16 ids of a request', () => {
     const to = partitionWith();
     const ids = givenIds(17);
-    const replies = ids.map((id) => settle(to, NOON, { ids: [id] }, 40));
-    expect(replies.slice(0, 16).map(statusOf)).not.to.include(undefined);
-    expect(replies[16]).to.deep.equal({ kind: 'not_found' });
-    for (const id of ids) failOpen(to, NOON + 1, { admission: id });
+    ids.forEach((id, n) => {
+      settle(to, NOON + n, { ids: [id] }, 40 + n);
+    });
+    const kept = to.admissions(ids[0]!)!.ends!.map(({ id, actual }) => [id, actual]);
+    expect(kept).to.deep.equal(ids.map((id, n) => [id, 40 + n]).slice(1));
+    for (const id of ids.toReversed()) failOpen(to, NOON + 20, { admission: id });
+    expect(used(to)).to.deep.equal([56, 0]);
+  });
+
+  it('is kept of an id no older than ends are kept, and no further ahead than a day', () => {
+    const DAY_MS = 86_400_000;
+    const last = KEPT_MS - 60_000 + DAY_MS;
+    for (const [age, isKept] of [
+      [last, true],
+      [last + 180_000, false],
+      [-DAY_MS, true],
+      [-DAY_MS - 60_000, false],
+      [15 * 365 * DAY_MS, false],
+    ] as const) {
+      const to = partitionWith();
+      const id = admissionId('aged', 0, 'o', NOON - age);
+      const reply = settle(to, NOON, { ids: [id] }, 40);
+      expect(reply, `${age}`).to.have.property('kind', 'not_found');
+      expect('kept' in reply, `${age}`).to.equal(isKept);
+      expect(to.documentNames('admission:').length, `${age}`).to.equal(isKept ? 1 : 0);
+    }
+  });
+
+  it('ends what is decided under its id by a retry, though its report never comes', () => {
+    const to = partitionWith();
+    const [settled, cancelled] = [givenId(), givenId()];
+    settle(to, NOON, { ids: [settled] }, 40);
+    cancel(to, NOON, { ids: [cancelled] });
+    const reply = admit(to, NOON + 1, { admission: settled });
+    expect(reply).to.deep.include({ kind: 'admitted', fresh: true });
+    expect(reply).to.nested.include({ 'admission.status': 'settled', 'admission.charged': 40 });
+    const over = admit(to, NOON + 1, { admission: cancelled });
+    expect(over).to.nested.include({ kind: 'over', 'admission.status': 'cancelled' });
+    for (const id of [settled, cancelled]) {
+      expect(to.admissions(id)).not.to.have.property('ends');
+      failOpen(to, NOON + 2, { admission: id });
+    }
     expect(used(to)).to.deep.equal([40, 0]);
+    expect([...to.timers.keys()]).to.deep.equal(['reset:acme']);
+  });
+
+  it('ends what was decided under another id, also in a window that is over, once a retry names both', () => {
+    const to = partitionWith();
+    const given = givenId();
+    const asked = admissionId(given.slice(0, 16));
+    admit(to, NOON, { admission: asked, holdMs: 120_000 });
+    settle(to, NOON + 1, { ids: [given] }, 40);
+    const reply = admit(to, NOON + 40_000, { admission: given, holdMs: 120_000 });
+    expect(reply).to.nested.include({ kind: 'admitted', 'admission.status': 'settled' });
+    expect(known(to, given)).to.deep.equal([
+      { ids: [asked, given], status: 'settled', granted: 100, charged: 40, overrun: 0 },
+    ]);
+    expect(entries(to).map(([kind]) => kind)).to.deep.equal(['grant', 'reset', 'settle']);
+    failOpen(to, NOON + 40_001, { admission: given, asked });
+    expect(entries(to).at(-1)).to.deep.equal(['fail_open', 30_000, 0, 0]);
+    expect(to.deadLetters).to.deep.equal([]);
+  });
+
+  it('waits for its report where a retry is refused, or over under another id', () => {
+    const to = partitionWith();
+    const [refused, over] = [givenId(), givenId()];
+    admit(to, NOON, { estimated: 850 });
+    settle(to, NOON, { ids: [refused] }, 30);
+    expect(admit(to, NOON, { admission: refused, estimated: 200 })).to.include({ kind: 'refused' });
+    const asked = admissionId(over.slice(0, 16));
+    admit(to, NOON, { admission: asked });
+    cancel(to, NOON, { ids: [asked] });
+    settle(to, NOON, { ids: [over] }, 20);
+    expect(admit(to, NOON, { admission: over })).to.include({ kind: 'over' });
+    failOpen(to, NOON + 1, { admission: refused, estimated: 200 });
+    failOpen(to, NOON + 1, { admission: over });
+    expect(used(to)).to.deep.equal([50, 850]);
   });
 
   it('is not kept of an id that a worker gives, nor of what was abandoned', () => {

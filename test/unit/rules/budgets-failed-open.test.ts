@@ -79,7 +79,7 @@ describe('a request that was answered although nobody had decided', () => {
     expect(admit(to, NOON + 2, { admission: alias(admission, 2) })).to.deep.nested.include({
       kind: 'admitted',
       fresh: false,
-      'admission.ids': [admission, alias(admission, 1)],
+      'admission.ids': [admission, alias(admission, 1), alias(admission, 2)],
       'admission.failedOpen': 100,
     });
     expect(entries(to)).to.have.lengthOf(1);

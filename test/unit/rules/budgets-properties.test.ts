@@ -172,6 +172,18 @@ function expectCharged({ message, partition, known, ledger }: Seen): void {
   }
 }
 
+/** What is decided under an id that was given undecided takes the end that was kept for it. */
+function expectEndTaken({ message, reply, partition, known }: Seen): void {
+  const { admission: id } = message.data as AdmissionRequest;
+  const end = known?.ends?.find((each) => each.id === id && partition.now < each.until);
+  const answer = reply as AdmitReply;
+  if (end === undefined || answer.kind !== 'admitted') return;
+  const { status, charged } = answer.admission;
+  expect(status).to.equal('settled');
+  if (answer.fresh) expect(charged).to.equal(end.actual);
+  expect(partition.admissions(id, message.tenant)!.ends ?? []).not.to.deep.include(end);
+}
+
 /** A refusal says what is available now, and until when; one that is asked again is counted once in each window. */
 function expectRefusedNow({ message, reply, partition, known, ledger, rejections }: Seen): void {
   const answer = reply as AdmitReply | EvaluateReply | undefined;
@@ -199,6 +211,7 @@ describe('budgets, whatever happens', () => {
       fc.property(anything, (history) => {
         runWatched(history, (seen) => {
           if (seen.message.type === 'failed_open') expectCharged(seen);
+          if (seen.message.type === 'admit') expectEndTaken(seen);
         });
       }),
       RUNS,
