@@ -2,8 +2,9 @@
 const TICK_MS = 10;
 /** A turn that takes longer than this is a stall, ms. */
 const STALL_MS = 25;
-/** Looking goes on for this long after the last timeout was due, ms. */
-const LINGER_MS = 1000;
+/** A timeout is looked at again at least so often; looking goes on for a little longer than it is needed, ms. */
+const PIECE_MS = 1000;
+const LINGER_MS = 100;
 
 let stalledMs = 0;
 let lookedAt = 0;
@@ -12,7 +13,7 @@ let looking: NodeJS.Timeout | undefined;
 
 /**
  * Milliseconds, by a clock that stands still while this process is stalled: its event loop blocked, or the process
- * stopped. To be compared with itself, while a LivedTimeout is due.
+ * stopped. To be compared with itself, while a LivedTimeout is looked after.
  */
 export function livedMs(): number {
   const now = performance.now();
@@ -45,22 +46,23 @@ function lookFor(ms: number): void {
 /**
  * A deadline for what comes over the network. A timer that is due fires before what has arrived meanwhile is read: after a
  * stall it would decide without having looked. This one counts only the time in which this process could have read and
- * written, and reads what is there before it fires. A stalled turn counts STALL_MS, so it always comes.
+ * written, and reads what is there before it fires. A stalled turn counts STALL_MS, so it always comes. Nearly everything is
+ * over within a tick: until then nothing is looked at, and an idle process sleeps.
  */
 export class LivedTimeout {
   private timer!: NodeJS.Timeout;
   private cleared = false;
-  private readonly due: number;
+  private readonly began = performance.now();
+  /** By livedMs. */
+  private due = 0;
 
   /** @param onTimer is told the timer that is set now, to end it where `clear` cannot be called */
   constructor(
     private readonly callback: () => void,
-    ms: number,
+    private readonly ms: number,
     private readonly onTimer?: (timer: NodeJS.Timeout) => void,
   ) {
-    lookFor(ms);
-    this.due = livedMs() + ms;
-    this.set(ms);
+    this.set(Math.min(ms, TICK_MS), () => this.afterTick());
   }
 
   clear(): void {
@@ -68,17 +70,23 @@ export class LivedTimeout {
     clearTimeout(this.timer);
   }
 
-  private set(ms: number): void {
-    this.timer = setTimeout(() => this.fire(), ms);
+  private set(ms: number, fired: () => void): void {
+    this.timer = setTimeout(fired, ms);
     this.onTimer?.(this.timer);
+  }
+
+  private afterTick(): void {
+    this.due = livedMs() + this.ms - Math.min(performance.now() - this.began, STALL_MS);
+    this.fire();
   }
 
   private fire(): void {
     const left = this.due - livedMs();
     // A timer may be early by a fraction.
     if (left > 1) {
-      lookFor(left);
-      this.set(left);
+      const piece = Math.min(left, PIECE_MS);
+      lookFor(piece);
+      this.set(piece, () => this.fire());
       return;
     }
     // After the sockets are read.
