@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { undecidedId } from '../../../api/admissions/admission-key.js';
 import { admissionDocument } from '../../../shared/keys.js';
 import { admissionKey } from '../../../shared/messages/admissions.js';
 import { encodeAdmissions } from '../../../shared/state/budget-codec.js';
@@ -69,7 +70,7 @@ describe('api: GET /admissions/:id', () => {
   });
 
   it('answers 503 while one that was given away may not be reported yet', async () => {
-    const answer = await api.get('/admissions/fedcba9876543210o1234567');
+    const answer = await api.get(`/admissions/${undecidedId('fedcba9876543210', Date.now())}`);
     expectProblem(answer, 503, 'undecided');
     expect(answer.body).to.include({ retryable: true, reason: 'unreported' });
   });

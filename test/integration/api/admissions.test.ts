@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { undecidedId } from '../../../api/admissions/admission-key.js';
 import { ADMISSION_ID, admissionKey } from '../../../shared/messages/admissions.js';
 import { admission, admissionMessages, answered, ask, idIn, playWorker } from './admissions-under-test.js';
 import { type Answer, ApiUnderTest } from './api-under-test.js';
@@ -235,7 +236,7 @@ describe('api: admissions', () => {
   });
 
   const ID = '0123456789abcdefa1234567';
-  const UNREPORTED = '0123456789abcdefo1234567';
+  const UNREPORTED = undecidedId('0123456789abcdef', Date.now());
 
   for (const [verb, body, type, data] of [
     ['settle', { actual_tokens: 70 }, 'settle', { actual: 70 }],
