@@ -111,7 +111,8 @@ export type LookedAt = ReadonlyMap<number, string>;
 
 /**
  * The events of the spans, by the primary key; for each that counted one look for an earlier one, by usage_events_receipt
- * of the days since `$4`. A customer's events are all of one partition, so places are an order.
+ * of the days since `$4`. A customer's events are all of one partition, so places are an order. `+ 0` keeps the index of
+ * windows out: a day that has no statistics yet looks as if a customer had as few events as an id.
  */
 const RECENT = `
 WITH looked_at AS (
@@ -123,7 +124,7 @@ SELECT count(*) AS scanned, max(e.accepted_at) AS reached, count(*) FILTER (WHER
   AND (e.accepted_at, e.entry_seq) > (p.after_at, p.after_seq) AND (e.accepted_at, e.entry_seq) <= (p.to_at, p.to_seq)
   AND EXISTS (
     SELECT FROM usage_events b
-    WHERE b.tenant_id = e.tenant_id AND b.event_id = e.event_id AND b.customer_id = e.customer_id
+    WHERE b.tenant_id = e.tenant_id AND b.event_id = e.event_id AND b.customer_id + 0 = e.customer_id
       AND b.source IS NOT DISTINCT FROM e.source AND b.status IN ('accepted', 'late')
       AND b.accepted_at >= $4 AND b.accepted_at <= e.accepted_at
       AND (b.accepted_at, b.entry_seq, b.message_index) < (e.accepted_at, e.entry_seq, e.message_index)

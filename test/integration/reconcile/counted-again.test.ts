@@ -8,6 +8,7 @@ import {
 } from '../../../consumer/reconcile/counted-again.js';
 import type { PostgresArchive } from '../../../consumer/sinks/postgres-archive.js';
 import type { Judgement } from '../../../shared/messages/verdicts.js';
+import { patient } from '../../support/redis-server.js';
 import { ArchiveUnderTest, JudgedStream, T0 } from '../archive/archive-under-test.js';
 
 const DAY_MS = 86_400_000;
@@ -81,6 +82,24 @@ describe('events that counted again', () => {
     const first = await countRecentAgain({ ...options(), dedupeWindowMs }, NOTHING);
     await archive.write(new JudgedStream(5, 5 * DAY_MS).judge(['e', 'accepted']).batch());
     expect((await countRecentAgain({ ...options(), dedupeWindowMs }, first.lookedAt)).again).to.equal(1);
+  });
+
+  it('are looked for by their ids in a day that has no statistics yet, however many events a customer has', async () => {
+    await archive.write(new JudgedStream().judge(['e', 'accepted']).batch());
+    const { lookedAt } = await countRecentAgain(options(), NOTHING);
+    const columns = await test.query<{ column_name: string }>(
+      `SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = 'usage_events'`,
+    );
+    const names = columns.map(({ column_name }) => column_name);
+    const others = names.map((name) =>
+      name === 'event_id' ? `'e' || g` : name === 'entry_seq' ? 'g' : name,
+    );
+    await test.query(
+      `INSERT INTO usage_events (${names}) SELECT ${others} FROM usage_events, generate_series(1, 40000) AS g`,
+    );
+    await archive.write(new JudgedStream(0, 1).judge(['e', 'accepted']).batch());
+    const statementMsMax = patient(2000);
+    expect((await countRecentAgain({ ...options(), statementMsMax }, lookedAt)).again).to.equal(1);
   });
 
   it('are the same as an oracle finds, however they are archived, paged and looked at', async () => {
