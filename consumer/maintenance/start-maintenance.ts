@@ -50,7 +50,7 @@ export function startMaintenance(options: MaintenanceOptions): void {
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
     }),
     countedAgainTask({
-      ...{ redis, keys, pool, metrics },
+      ...{ redis, keys, pool, metrics, partitions: config.PARTITIONS },
       intervalMs: config.RECONCILE_INTERVAL_SECONDS * 1000,
       dedupeWindowMs: config.DEDUPE_WINDOW_SECONDS * 1000,
     }),

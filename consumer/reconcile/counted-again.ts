@@ -110,6 +110,12 @@ export async function findCountedAgain(
 export type LookedAt = ReadonlyMap<number, string>;
 
 /**
+ * Partition → place in the stream up to which Postgres has everything, though no entry is there: else the next event of a
+ * quiet partition would make a run begin at the one before, and read all that the others had meanwhile.
+ */
+export type Archived = ReadonlyMap<number, string>;
+
+/**
  * The events of the spans, by the primary key; for each that counted one look for an earlier one, by usage_events_receipt
  * of the days since `$4`. A customer's events are all of one partition, so places are an order. `+ 0` keeps the index of
  * windows out: a day that has no statistics yet looks as if a customer had as few events as an id.
@@ -154,11 +160,12 @@ export interface RecentRunOptions extends SnapshotOptions {
 export async function countRecentAgain(
   options: RecentRunOptions,
   before: LookedAt,
+  archived: Archived = new Map(),
 ): Promise<{ readonly again: number; readonly lookedAt: LookedAt }> {
   const begunAt = performance.now();
   const { rowsMax = ROWS_MAX, runMsMax, dedupeWindowMs } = options;
   const lookBackMs = Math.max(LOOK_BACK_MS_MIN, LOOK_BACK_DEDUPE_WINDOWS * dedupeWindowMs);
-  const spans = await withSnapshot(options, (snapshot) => spansOf(snapshot, before));
+  const spans = await withSnapshot(options, (snapshot) => spansOf(snapshot, before, archived));
   const news = spans.filter(({ after, to }) => compareEntryIds(after, to) < 0);
   if (news.length === 0)
     return { again: 0, lookedAt: new Map(spans.map(({ partition, after }) => [partition, after])) };
@@ -206,9 +213,10 @@ interface Span {
   readonly to: string;
 }
 
-async function spansOf(snapshot: Snapshot, before: LookedAt): Promise<Span[]> {
+async function spansOf(snapshot: Snapshot, before: LookedAt, archived: Archived): Promise<Span[]> {
   const { positions } = await readArchiveState(snapshot);
-  return [...positions].map(([partition, { stream: to }]) => {
+  return [...positions].map(([partition, { stream }]) => {
+    const to = later(stream, archived.get(partition) ?? stream);
     const after = before.get(partition) ?? `${Math.max(0, msOf(to) - FIRST_LOOK_MS)}-0`;
     return { partition, after, to };
   });

@@ -84,6 +84,19 @@ describe('events that counted again', () => {
     expect((await countRecentAgain({ ...options(), dedupeWindowMs }, first.lookedAt)).again).to.equal(1);
   });
 
+  it('are found at once in a partition that was quiet, whatever the others had meanwhile', async () => {
+    const quiet = new JudgedStream(1).judge(['e', 'accepted']);
+    const busy = new JudgedStream(0);
+    for (let i = 0; i < 20; i += 1) busy.judge([`b${i}`, 'accepted']);
+    await archive.write(quiet.batch());
+    await archive.write(busy.batch());
+    const archived = new Map([[1, `${T0 + 20}-0`]]);
+    const { lookedAt } = await countRecentAgain(options(), NOTHING, archived);
+    await archive.write(new JudgedStream(1, 21).judge(['e', 'accepted']).batch());
+    const brief = { ...options(), rowsMax: 2, runMsMax: 0 };
+    expect((await countRecentAgain(brief, lookedAt, archived)).again).to.equal(1);
+  });
+
   it('are looked for by their ids in a day that has no statistics yet, however many events a customer has', async () => {
     await archive.write(new JudgedStream().judge(['e', 'accepted']).batch());
     const { lookedAt } = await countRecentAgain(options(), NOTHING);
