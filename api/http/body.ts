@@ -1,5 +1,6 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import type { Request } from 'express';
 import { Refusal } from '../refusal.js';
 import type { InFlight } from './in-flight.js';
 import { isTooDeep, LEVELS_MAX } from './nesting.js';
@@ -89,6 +90,9 @@ export class BodyReader {
       let done = false;
       this.unfinished++;
       this.inFlight.bodyAwaited(req);
+      const { expectsContinue, res } = req as Request;
+      // Not before: a body that is refused need not be sent.
+      if (expectsContinue) res!.writeContinue();
       const finish = (): void => {
         done = true;
         this.unfinished--;

@@ -10,6 +10,8 @@ declare global {
       startedAt: number;
       /** Its body is being read, and not whole yet. */
       awaitsBody: boolean;
+      /** Its body comes only when the caller is told to go on, or does not care to wait. */
+      expectsContinue: boolean;
     }
     interface Response {
       /** Among those in flight. */
@@ -47,6 +49,7 @@ export function createFastExpress(): FastExpress {
     requestId = '';
     startedAt = 0;
     awaitsBody = false;
+    expectsContinue = false;
   }
   class FastResponse extends ServerResponse {
     placeInFlight = -1;

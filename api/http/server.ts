@@ -81,6 +81,10 @@ export class HttpServer {
     // A caller that has said all may close its half: it gets its answer. Not documented, but as old as Node's server.
     (this.server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
     this.server.on('request', (req, res) => this.handle(req as Request, res as Response));
+    this.server.on('checkContinue', (req, res) => {
+      (req as Request).expectsContinue = true;
+      this.handle(req as Request, res as Response);
+    });
     this.server.on('checkExpectation', (req, res) => this.handle(req as Request, res as Response, 417));
     this.server.on('connect', (_req, socket) => answerBroken(socket as Socket, 400, makeRequestId()));
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) =>

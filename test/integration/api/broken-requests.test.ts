@@ -96,6 +96,21 @@ describe('api: what is no proper HTTP', () => {
     expect(connection.statuses).to.deep.equal([100, 422]);
   });
 
+  const unwanted: readonly (readonly [what: string, lines: string, status: number])[] = [
+    ['that is too large', 'Content-Type: application/json\r\nContent-Length: 99999999', 413],
+    ['of another type', 'Content-Type: text/plain\r\nContent-Length: 9', 415],
+    ['of a foreign page', 'Origin: http://evil.example\r\nContent-Length: 9', 403],
+  ];
+  for (const [what, lines, status] of unwanted) {
+    it(`does not ask for a body ${what}`, async () => {
+      const connection = await open();
+      const head = 'POST /events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n';
+      connection.write(`${head}${lines}\r\n\r\n`);
+      await until(5000, 'it is answered', () => connection.received.endsWith('}'));
+      expect(connection.statuses).to.deep.equal([status]);
+    });
+  }
+
   it('answers a caller that has closed its half, also where the answer takes a while', async () => {
     for (const text of ['GET /canmessage?user_id=u', 'DELETE /users/u/overrides/message']) {
       const connection = await open();

@@ -49,7 +49,7 @@ describe('api: POST /event and /events', () => {
     const answers = await Promise.all(
       ids.map((id, i) => api.post('/event', flag(`u${i % 50}`, { event_id: id }))),
     );
-    expect(answers.every(({ status }) => status === 202)).to.equal(true);
+    expect(new Set(answers.map(({ status }) => status))).to.deep.equal(new Set([202]));
     expect((await api.messages()).map(({ id }) => id).sort()).to.deep.equal([...ids].sort());
     expect(await api.appended()).to.equal(500);
   });
