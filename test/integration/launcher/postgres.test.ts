@@ -125,10 +125,11 @@ describe('the private Postgres of the launcher', function () {
     await launcher.ready();
     await query('CREATE TABLE kept AS SELECT 1 AS n');
     await busy('SELECT pg_sleep(600)');
-    launcher.signal('SIGKILL');
+    const letStoresEnd = launcher.killKeepingStores();
     await until(5000, 'nobody is told of it', async () => (await readStores(launcher.dataDir)) === undefined);
     launcher = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
     await launcher.says(/postgres the one of the last run \(pid \d+\) is still ending/);
+    letStoresEnd();
     await launcher.ready();
     expect(await query('SELECT n FROM kept')).to.deep.equal([[1]]);
     launcher.signal('SIGKILL');

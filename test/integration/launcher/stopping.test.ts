@@ -83,9 +83,10 @@ describe('the launcher when it stops', function () {
     launcher = LauncherProcess.start(commands.standIns);
     const url = await launcher.ready();
     expect(await (await fetch(url, { method: 'POST' })).text()).to.equal('1');
-    launcher.signal('SIGKILL');
-    // At once: the Redis of the run before is still there for 2 s.
+    const letStoresEnd = launcher.killKeepingStores();
     const next = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
+    await next.says(/is still ending/);
+    letStoresEnd();
     const nextUrl = await next.ready();
     expect(next.output).to.match(
       /^(redis {4}|postgres )the one of the last run \(pid \d+\) is still ending/m,
