@@ -9,10 +9,22 @@ const integer = (min: number, max: number) => number().int('must be a whole numb
 
 /** The URL of a store. `defectOf` says what is wrong with one that has a host and one of the schemes. */
 const storeUrl = (protocol: RegExp, schemes: string, defectOf: (url: string) => string | undefined) =>
-  z.url({ protocol, error: `must be a URL that begins with ${schemes}` }).superRefine((url, context) => {
-    const defect = URL.canParse(url) ? defectOf(url) : undefined;
-    if (defect !== undefined) context.addIssue(defect);
-  });
+  z
+    .url({ protocol, abort: true, error: ({ input }) => urlDefect(String(input), protocol, schemes) })
+    .superRefine((url, context) => {
+      const defect = new URL(url).hash === '' ? defectOf(url) : `it has a # that ends it: ${escapeHint}`;
+      if (defect !== undefined) context.addIssue(defect);
+    });
+
+const escapeHint = 'in a user or password write %23 for #, %2F for / and %3F for ?';
+
+/** Why it is none of ours. One that cannot be parsed has most often a password with a slash in it. */
+function urlDefect(url: string, protocol: RegExp, schemes: string): string {
+  const [scheme = ''] = url.trim().toLowerCase().split('://', 1);
+  return protocol.test(scheme) && !URL.canParse(url)
+    ? `has no valid host or port: ${escapeHint}`
+    : `must be a URL that begins with ${schemes}`;
+}
 
 /**
  * Every setting of every process: the name is the environment variable. `describe` gives meaning and unit;

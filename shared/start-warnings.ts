@@ -7,6 +7,11 @@ export function warnAtStart(log: Logger): void {
   for (const line of startWarnings()) log.warn(line);
 }
 
+/** For a command whose output is for people, or for programs that read its stdout. */
+export function warnOnStderr(): void {
+  for (const line of startWarnings()) process.stderr.write(`warning: ${line}\n`);
+}
+
 export function startWarnings(): readonly string[] {
   return [...misspeltSettings(), ...jsonDefects()];
 }

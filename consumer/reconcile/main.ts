@@ -14,6 +14,7 @@ import { assertOurs } from '../../shared/postgres/other-owner.js';
 import type { BudgetReconciliation } from '../../shared/reconciliation/budget-reconciliation.js';
 import type { Reconciliation } from '../../shared/reconciliation/reconciliation.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
+import { warnOnStderr } from '../../shared/start-warnings.js';
 import { windowSettings } from '../../shared/window-settings.js';
 import { budgetsAsText } from './budgets/budget-report.js';
 import { reconcileAllBudgets } from './budgets/full-budgets.js';
@@ -96,6 +97,7 @@ interface Stores {
 
 async function connect(): Promise<Stores> {
   const config = loadConfig();
+  warnOnStderr();
   const { redisUrl, databaseUrl } = await storesOf(config);
   const redis = connectRedis({
     url: redisUrl,

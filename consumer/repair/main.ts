@@ -6,6 +6,7 @@ import { Lifecycle } from '../../shared/lifecycle.js';
 import { loadConfig } from '../../shared/load-config.js';
 import { createLogger } from '../../shared/logging.js';
 import { connectRedis, whenReady } from '../../shared/redis/connect.js';
+import { warnOnStderr } from '../../shared/start-warnings.js';
 import { allPartitions, type Partition, partitionName } from '../../shared/topics.js';
 import { repairPartition } from './repair-partition.js';
 
@@ -26,6 +27,7 @@ run().then(finish, notRepaired);
 async function run(): Promise<number> {
   const { foldAgain, forgetIds, names } = readArguments();
   const config = loadConfig();
+  warnOnStderr();
   const url = config.redisUrl ?? (await readStores(config.WEIR_DATA_DIR))?.redisUrl;
   if (url === undefined) throw new Error('set REDIS_URL, or run `npm start` on the same WEIR_DATA_DIR');
   const log = createLogger('repair', 'silent');

@@ -48,7 +48,7 @@ export function connectRedis(options: ConnectOptions): Redis {
   let everUp = false;
   let refused = false;
   redis.on('error', (error) => {
-    if (refused) return;
+    if (refused || redis.givenUp) return;
     if (isReplyToSelect(error)) {
       refused = /^(ERR|NOPERM)/.test(error.message);
       // The driver would go on, in database 0.

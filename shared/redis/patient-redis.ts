@@ -17,6 +17,13 @@ interface Timed {
 export class PatientRedis extends Redis {
   /** undefined: a command may take for ever. */
   commandTimeoutMs: number | undefined;
+  /** Whoever had it is done with it. The driver still reports as an error that a handshake was cut off. */
+  givenUp = false;
+
+  override disconnect(reconnect = false): void {
+    this.givenUp ||= !reconnect;
+    super.disconnect(reconnect);
+  }
 
   override sendCommand(command: Command, into?: Parameters<SendCommand>[1]): unknown {
     const sent = super.sendCommand(command, into);

@@ -132,6 +132,15 @@ describe('the configuration', () => {
     expect(defectsOf({ REDIS_URL: 'redis://:hunter2%@store' })).to.deep.equal([
       'REDIS_URL: its user or password has a % that begins no code: write %25 for it',
     ]);
+    for (const name of ['username', 'password', 'host', 'port', 'path']) {
+      expect(defectsOf({ REDIS_URL: `redis://store/3?${name}=hunter2` })).to.deep.equal([
+        `REDIS_URL: it cannot have the parameter ${name}: write it before the path`,
+      ]);
+    }
+    expect(defectsOf({ REDIS_URL: 'redis://store?keyPrefix=a' })).to.deep.equal([
+      'REDIS_URL: it cannot have a keyPrefix: set WEIR_NAMESPACE',
+    ]);
+    expect(defectsOf({ REDIS_URL: 'redis:///3' })).to.deep.equal(['REDIS_URL: needs a host']);
     // A password with a slash that nobody has escaped.
     expect(defectsOf({ REDIS_URL: 'redis://user/hunter2@store:6379' })).to.deep.equal([
       'REDIS_URL: the index of the database must be a whole number from 0, and what follows the host is not',
@@ -139,6 +148,30 @@ describe('the configuration', () => {
     for (const url of ['redis://store', 'redis://store/', 'redis://store/0', 'rediss://u:p%25@store:1/15']) {
       expect(loadConfig({ REDIS_URL: url }).redisUrl).to.equal(url);
     }
+  });
+
+  it('tells a URL that cannot be read from one of another kind, with one defect each', () => {
+    const hint = 'in a user or password write %23 for #, %2F for / and %3F for ?';
+    for (const rest of [':hunter2/x@store:6379', ':hunter2#x@store', 'store:99999', '']) {
+      expect(defectsOf({ REDIS_URL: `redis://${rest}` })).to.deep.equal([
+        rest === '' ? 'REDIS_URL: needs a host' : `REDIS_URL: has no valid host or port: ${hint}`,
+      ]);
+    }
+    // The driver would not see what follows it, and use database 0 or another host.
+    for (const rest of ['store/#3', 'hunter2#x@store']) {
+      expect(defectsOf({ REDIS_URL: `redis://${rest}` })).to.deep.equal([
+        `REDIS_URL: it has a # that ends it: ${hint}`,
+      ]);
+    }
+    expect(defectsOf({ REDIS_URL: 'unix:///tmp/redis.sock' })).to.deep.equal([
+      'REDIS_URL: must be a URL that begins with redis:// or rediss://',
+    ]);
+    expect(defectsOf({ DATABASE_URL: 'postgres://weir:hunter2/x@store/weir' })).to.deep.equal([
+      `DATABASE_URL: has no valid host or port: ${hint}`,
+    ]);
+    expect(defectsOf({ DATABASE_URL: 'postgres://weir:hunter2@store/weir#1' })).to.deep.equal([
+      `DATABASE_URL: it has a # that ends it: ${hint}`,
+    ]);
   });
 
   it('refuses a DATABASE_URL of which no roles can be made, before anything connects', () => {

@@ -34,4 +34,24 @@ describe('a connection to Redis', () => {
       'redis connection restored',
     ]);
   });
+
+  it('that is given up while it is made is no false alarm', async () => {
+    const said: string[] = [];
+    const log = pino({}, { write: (line: string) => void said.push(line) });
+    // At whatever step of the handshake.
+    for (const event of ['connecting', 'connect', 'ready']) {
+      for (let turns = 0; turns < 6; turns += 1) {
+        const given = connectRedis({ url: server.url, name: 'test', log });
+        const ended = new Promise((resolve) => given.once('end', resolve));
+        const giveUp = async (): Promise<void> => {
+          for (let turn = 0; turn < turns; turn += 1) await new Promise(setImmediate);
+          given.disconnect();
+        };
+        if (event === 'connecting') await giveUp();
+        else given.once(event, giveUp);
+        await ended;
+      }
+    }
+    expect(said).to.deep.equal([]);
+  });
 });

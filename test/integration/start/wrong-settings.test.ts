@@ -118,6 +118,10 @@ describe('a start with a wrong setting', function () {
     const warning = 'WORKER is set and is no setting of weir: WORKERS is';
     const { lines: api } = await run('api', environment);
     expect(api.filter((line) => line.includes('WORKER'))).to.deep.equal([warning]);
+    for (const command of ['reconcile', 'repair', 'seed'] as const) {
+      const { lines } = await run(command, { WORKER: '3' });
+      expect(lines.slice(0, -1)).to.deep.equal([`warning: ${warning}`]);
+    }
     const { lines: launcher } = await run('launcher', environment);
     expect(launcher).to.have.members([
       `warning  ${warning}`,
