@@ -7,6 +7,14 @@ const number = () =>
   z.coerce.number({ error: ({ code }) => (code === 'invalid_type' ? 'must be a number' : undefined) });
 const integer = (min: number, max: number) => number().int('must be a whole number').min(min).max(max);
 
+const byteUnits: Readonly<Record<string, number>> = { kb: 1024, mb: 1024 ** 2, gb: 1024 ** 3 };
+
+/** Redis takes 0 for no limit, and counts beyond 64 bits from the start again; an empty one of ours needs megabytes. */
+function isRedisMemory(text: string): boolean {
+  const bytes = Number.parseInt(text, 10) * (byteUnits[text.slice(-2)] ?? 1);
+  return bytes >= 8 * 1024 ** 2 && bytes <= 1024 ** 5;
+}
+
 /** The URL of a store. `defectOf` says what is wrong with one that has a host and one of the schemes. */
 const storeUrl = (protocol: RegExp, schemes: string, defectOf: (url: string) => string | undefined) =>
   z
@@ -67,7 +75,8 @@ export const configSchema = z.object({
   REDIS_PORT: integer(1, 65535).default(6379).describe('Port of Redis, used with REDIS_HOST.'),
   REDIS_MEMORY_MAX: z
     .string()
-    .regex(/^\d{1,15}([kmg]b)?$/, 'must be bytes, or a number with kb, mb or gb')
+    .regex(/^\d{1,15}([kmg]b)?$/, { abort: true, error: 'must be bytes, or a number with kb, mb or gb' })
+    .refine(isRedisMemory, 'must be from 8mb to 1048576gb')
     .optional()
     .describe(
       "Memory that the private Redis may use (bytes, or `512mb`, `2gb`); above it producers get 503. Unset: half of the machine's, or of the container's.",

@@ -101,6 +101,20 @@ describe('the configuration', () => {
     expect(defectsOf({ WEIR_NAMESPACE: 'a b'.padEnd(100) })[0]).to.match(/\(it is "a b {37}"\)$/);
   });
 
+  it('takes a memory of Redis with which it can work, and that it can count', () => {
+    for (const REDIS_MEMORY_MAX of ['0', '1', '8191kb', '7mb', '1048577gb', '999999999999999gb']) {
+      expect(defectsOf({ REDIS_MEMORY_MAX })).to.deep.equal([
+        `REDIS_MEMORY_MAX: must be from 8mb to 1048576gb (it is "${REDIS_MEMORY_MAX}")`,
+      ]);
+    }
+    expect(defectsOf({ REDIS_MEMORY_MAX: '2GB' })).to.deep.equal([
+      'REDIS_MEMORY_MAX: must be bytes, or a number with kb, mb or gb (it is "2GB")',
+    ]);
+    for (const REDIS_MEMORY_MAX of ['8mb', '8388608', '8192kb', '1048576gb']) {
+      expect(loadConfig({ REDIS_MEMORY_MAX }).REDIS_MEMORY_MAX).to.equal(REDIS_MEMORY_MAX);
+    }
+  });
+
   it('repeats no value that may hold a password', () => {
     const defects = defectsOf({
       REDIS_URL: 'https://user:hunter2@store',
