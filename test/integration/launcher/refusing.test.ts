@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import { testPostgres } from '../../support/hooks.js';
 import { commands, LauncherProcess, newDataDir } from '../../support/launcher/launcher-process.js';
 import { freePort, RedisServer } from '../../support/redis-server.js';
 
@@ -11,6 +12,14 @@ describe('the launcher when it cannot run', function () {
   this.timeout(60_000);
   let launcher: LauncherProcess;
   afterEach(() => launcher.clean());
+
+  let DATABASE_URL: string;
+  before(async () => {
+    DATABASE_URL = await (await testPostgres()).createDatabase();
+  });
+  /** With a Postgres that is given: to make one takes most of a start, and these tests are not about it. */
+  const start = (environment: Readonly<Record<string, string>> = {}, dataDir?: string): LauncherProcess =>
+    LauncherProcess.start(commands.standIns, { DATABASE_URL, ...environment }, dataDir);
 
   it('lists all defects of the configuration and exits with 1', async () => {
     launcher = LauncherProcess.start(commands.standIns, {
@@ -28,9 +37,9 @@ describe('the launcher when it cannot run', function () {
   });
 
   it('refuses a data folder that another launcher uses, and leaves that one alone', async () => {
-    launcher = LauncherProcess.start(commands.standIns);
+    launcher = start();
     const url = await launcher.ready();
-    const second = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
+    const second = start({}, launcher.dataDir);
     expect(await second.ended()).to.equal(1);
     expect(second.output).to.equal(
       `error    another launcher (pid ${launcher.pid}) already runs on ${launcher.dataDir}: ` +
@@ -43,7 +52,7 @@ describe('the launcher when it cannot run', function () {
   it('takes over the lock of a launcher that is gone, even if its pid belongs to another program', async () => {
     const dataDir = newDataDir();
     writeFileSync(join(dataDir, 'launcher.pid'), '1\n');
-    launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
+    launcher = start({}, dataDir);
     await launcher.ready();
   });
 
@@ -52,7 +61,7 @@ describe('the launcher when it cannot run', function () {
     const editor = spawn('tail', ['-f', 'shared/launcher/main.ts'], { stdio: 'ignore' });
     try {
       writeFileSync(join(dataDir, 'launcher.pid'), `${editor.pid}\n`);
-      launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
+      launcher = start({}, dataDir);
       await launcher.ready();
     } finally {
       editor.kill();
@@ -60,14 +69,14 @@ describe('the launcher when it cannot run', function () {
   });
 
   it('takes over the lock of a launcher whose pid belongs to a launcher that began later', async () => {
-    const other = LauncherProcess.start(commands.standIns);
+    const other = start();
     const dataDir = newDataDir();
     try {
       await other.says(/^redis /m);
-      const [pid, start] = readFileSync(join(other.dataDir, 'launcher.pid'), 'utf8').trim().split(' ');
+      const [pid, began] = readFileSync(join(other.dataDir, 'launcher.pid'), 'utf8').trim().split(' ');
       expect(pid).to.equal(String(other.pid));
-      writeFileSync(join(dataDir, 'launcher.pid'), `${pid} ${Number(start) - 1}\n`);
-      launcher = LauncherProcess.start(commands.standIns, {}, dataDir);
+      writeFileSync(join(dataDir, 'launcher.pid'), `${pid} ${Number(began) - 1}\n`);
+      launcher = start({}, dataDir);
       await launcher.ready();
     } finally {
       await other.clean();
@@ -104,7 +113,7 @@ describe('the launcher when it cannot run', function () {
   });
 
   it('stops everything when the API exits three times without ever having listened', async () => {
-    launcher = LauncherProcess.start(commands.standIns, { STAND_IN_API_FAILS: '1' });
+    launcher = start({ STAND_IN_API_FAILS: '1' });
     expect(await launcher.ended()).to.equal(1);
     expect(launcher.output).to.include('error    the API does not start (exit code 3, 3 times)');
     expect(launcher.processes).to.deep.equal([]);

@@ -15,6 +15,14 @@ describe('the launcher while it runs', function () {
   let launcher: LauncherProcess;
   afterEach(() => launcher.clean());
 
+  let DATABASE_URL: string;
+  before(async () => {
+    DATABASE_URL = await (await testPostgres()).createDatabase();
+  });
+  /** With a Postgres that is given: to make one takes most of a start, and these tests are not about it. */
+  const start = (environment: Readonly<Record<string, string>> = {}, dataDir?: string): LauncherProcess =>
+    LauncherProcess.start(commands.standIns, { DATABASE_URL, ...environment }, dataDir);
+
   const post = async (url: string): Promise<string> => (await fetch(url, { method: 'POST' })).text();
 
   it('says each component with its address, then that it is ready', async () => {
@@ -31,20 +39,20 @@ describe('the launcher while it runs', function () {
   });
 
   it('runs WORKERS workers, the only processes with `consumer` in their command line', async () => {
-    launcher = LauncherProcess.start(commands.standIns, { WORKERS: '3' });
+    launcher = start({ WORKERS: '3' });
     await launcher.ready();
     expect(launcher.pids(/consumer/)).to.have.length(3);
     expect(launcher.pids(workers)).to.have.length(3);
   });
 
   it('runs without workers when WORKERS is 0', async () => {
-    launcher = LauncherProcess.start(commands.standIns, { WORKERS: '0' });
+    launcher = start({ WORKERS: '0' });
     await launcher.ready();
     expect(launcher.pids(workers)).to.deep.equal([]);
   });
 
   it('replaces a worker that was killed', async () => {
-    launcher = LauncherProcess.start(commands.standIns, { WORKERS: '1' });
+    launcher = start({ WORKERS: '1' });
     await launcher.ready();
     const [killed] = launcher.pids(workers);
     kill(killed!);
@@ -54,7 +62,7 @@ describe('the launcher while it runs', function () {
   });
 
   it('waits longer before each restart, up to 2 s', async () => {
-    launcher = LauncherProcess.start(commands.standIns, { WORKERS: '1' });
+    launcher = start({ WORKERS: '1' });
     await launcher.ready();
     for (const ms of [100, 200, 400, 800, 1600, 2000, 2000]) {
       await until(5000, 'a worker', () => launcher.pids(workers).length === 1);
@@ -65,7 +73,7 @@ describe('the launcher while it runs', function () {
   });
 
   it('replaces an API that was killed, on the same port', async () => {
-    launcher = LauncherProcess.start(commands.standIns);
+    launcher = start();
     const url = await launcher.ready();
     kill(launcher.pids(api)[0]!);
     await launcher.says(/api {6}ended \(killed by SIGKILL\)/);
@@ -73,7 +81,7 @@ describe('the launcher while it runs', function () {
   });
 
   it('replaces a Redis that was killed, with its data and on the same port', async () => {
-    launcher = LauncherProcess.start(commands.standIns);
+    launcher = start();
     const url = await launcher.ready();
     expect(await post(url)).to.equal('1');
     const [killed] = launcher.pids(redis);
@@ -85,18 +93,18 @@ describe('the launcher while it runs', function () {
   });
 
   it('keeps data and the port of Redis over a restart', async () => {
-    launcher = LauncherProcess.start(commands.standIns);
+    launcher = start();
     expect(await post(await launcher.ready())).to.equal('1');
     const [before] = await launcher.says(/redis:\S+/);
     launcher.signal('SIGTERM');
     expect(await launcher.ended()).to.equal(0);
-    launcher = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
+    launcher = start({}, launcher.dataDir);
     expect(await post(await launcher.ready())).to.equal('2');
     expect((await launcher.says(/redis:\S+/))[0]).to.equal(before);
   });
 
   it('takes another port when the one of the last run is in use', async () => {
-    launcher = LauncherProcess.start(commands.standIns);
+    launcher = start();
     expect(await post(await launcher.ready())).to.equal('1');
     launcher.signal('SIGTERM');
     expect(await launcher.ended()).to.equal(0);
@@ -104,7 +112,7 @@ describe('the launcher while it runs', function () {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(port, '127.0.0.1', resolve));
     try {
-      launcher = LauncherProcess.start(commands.standIns, {}, launcher.dataDir);
+      launcher = start({}, launcher.dataDir);
       expect(await post(await launcher.ready())).to.equal('2');
       const used = readFileSync(join(launcher.dataDir, 'redis', 'port'), 'utf8').trim();
       expect(launcher.output).to.include(`redis://127.0.0.1:${used} `);
