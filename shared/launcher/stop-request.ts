@@ -1,4 +1,5 @@
 import { SetupError } from '../setup-error.js';
+import { processCommand } from './process-command.js';
 import type { Say } from './say.js';
 
 interface Stop {
@@ -66,6 +67,8 @@ export class StopRequest {
   /** A launcher that outlives its npm could not be stopped where it was started. Without npm it has no such tie. */
   private followNpm(): void {
     const npm = process.ppid;
+    // It may be gone by now: `npm start | head` ends it before we run. In a container it may be process 1 itself.
+    if (npm === 1 && !/npm|node|yarn|\bbun\b/.test(processCommand(npm) ?? '')) this.request('npm is gone');
     setInterval(() => {
       if (process.ppid !== npm) this.request('npm is gone');
     }, parentCheckMs).unref();

@@ -96,6 +96,14 @@ describe('the launcher when it stops', function () {
     await next.gone();
   });
 
+  it('stops where its npm was gone before it began', async () => {
+    // The shell, in the place of npm, is gone long before a Node is up.
+    launcher = LauncherProcess.start(['sh', '-c', `${commands.standIns.join(' ')} &`]);
+    await launcher.says(/^stopped {2}nothing is left running$/m, 30_000);
+    expect(launcher.output).to.match(/^stopping npm is gone$/m);
+    await launcher.gone();
+  });
+
   it('outlives the shell that started it in the background', async () => {
     const command = `${commands.standIns.join(' ')} & wait`;
     launcher = LauncherProcess.start(['sh', '-c', command], { npm_lifecycle_event: '' });
