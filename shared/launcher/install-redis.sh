@@ -3,6 +3,11 @@
 # service: weir runs a private server. Used by `npm start` and by .ci/run.
 set -eu
 
+# One at a time, by a lock on this file: tests in several processes may all want it, and `apt-get update` waits for nobody.
+exec 9<"$0"
+flock -w 280 9
+if command -v redis-server >/dev/null; then exit 0; fi
+
 # dpkg asks this program whether a service may be started; 101 is "no". One that exists is the owner's decision.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
