@@ -1,6 +1,7 @@
 /** Runs of each size before it is believed that the time grows faster than the input. */
 const ROUNDS_MAX = 20;
-const ROUNDS_MIN = 2;
+/** The first ones are slower: code is compiled, caches are cold. What is slower for one size alone must not hide a square. */
+const ROUNDS_MIN = 5;
 /** Twice as much of what is linear, and a good part for caches and memory; the square would be four times as much. */
 const FACTOR_MAX = 3.3;
 /** What a process does besides, in ms. A square that hides below it stalls nothing. */
