@@ -131,7 +131,8 @@ describe('an outbox entry that only a newer worker knows', () => {
       await add(keys, known);
       const errors: Record<string, unknown>[] = [];
       const old = await fixture.worker(
-        ...([{ ARCHIVE_DELAY_MS: '0' }, undefined, [sink], undefined] as const),
+        // It keeps its partitions: an owner says it once.
+        ...([{ ARCHIVE_DELAY_MS: '0', LEASE_TTL_MS: '20000' }, undefined, [sink], undefined] as const),
         (line) => errors.push(line),
       );
       await until(5000, 'it stops', async () => (await stopped(old, topic))[0] === 1);

@@ -94,7 +94,7 @@ describe('npm start', function () {
     await launcher.ready();
     launcher.signal('SIGKILL');
     await launcher.gone();
-    expect(launcher.output).to.match(/stopping npm is gone\n.*stopped {2}nothing is left running\n/s);
+    await launcher.says(/stopping npm is gone\n.*stopped {2}nothing is left running\n/s);
   });
 
   it('leaves nothing behind when the launcher is killed -9 while its processes still start', async () => {
