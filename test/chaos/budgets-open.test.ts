@@ -5,7 +5,7 @@ import { ApiProcess } from '../support/api-process.js';
 import { CuttableProxy } from '../support/cuttable-proxy.js';
 import { HttpClient } from '../support/http-client.js';
 import { PostgresServer } from '../support/postgres-server.js';
-import { RedisServer, until } from '../support/redis-server.js';
+import { patient, RedisServer, until } from '../support/redis-server.js';
 import { expectNoDrift } from '../support/run-reconcile.js';
 import { Fleet } from '../support/worker-process.js';
 import { admit, end, type Plan } from './open-client.js';
@@ -58,7 +58,7 @@ describe('chaos of budgets that fail open', () => {
   let apis: ApiProcess[] = [];
 
   before(async function () {
-    this.timeout(120_000);
+    this.timeout(patient(30_000));
     redisServer = await RedisServer.start();
     postgres = await PostgresServer.start();
     proxy = await CuttableProxy.start(redisServer.url);
@@ -99,7 +99,7 @@ describe('chaos of budgets that fail open', () => {
     });
 
   it('charges every caller what it said, though workers and APIs are killed and one API is cut off', async function () {
-    this.timeout(240_000);
+    this.timeout(patient(60_000));
     const done: Done[] = [];
     let next = 0;
     const caller = async (): Promise<void> => {

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { ApiFleet } from '../support/api-process.js';
 import { HttpClient } from '../support/http-client.js';
 import { PostgresServer } from '../support/postgres-server.js';
-import { RedisServer, until } from '../support/redis-server.js';
+import { patient, RedisServer, until } from '../support/redis-server.js';
 import { expectNoDrift } from '../support/run-reconcile.js';
 import { Fleet } from '../support/worker-process.js';
 import { admitUntilDecided, type FinalAnswer } from './admission-client.js';
@@ -50,7 +50,7 @@ describe('chaos of budgets', () => {
   let apis: ApiFleet;
 
   before(async function () {
-    this.timeout(60_000);
+    this.timeout(patient(20_000));
     // What it has answered it has written: kill -9 takes nothing back.
     redisServer = await RedisServer.start('--appendfsync', 'always');
     postgres = await PostgresServer.start();
@@ -60,7 +60,7 @@ describe('chaos of budgets', () => {
     await redisServer?.stop();
   });
   beforeEach(async function () {
-    this.timeout(60_000);
+    this.timeout(patient(20_000));
     const stores = { REDIS_URL: redisServer.url, DATABASE_URL: await postgres.createDatabase() };
     environment = { ...stores, WEIR_NAMESPACE: `chaos-${nanoid(6)}`, ...SETTINGS };
     fleet = await Fleet.start(3, environment);
@@ -81,7 +81,7 @@ describe('chaos of budgets', () => {
     ['the same with a retry of every request beside it', 2],
   ] as const) {
     it(`${title}: exactly 100 admitted, and the ledger proves it`, async function () {
-      this.timeout(120_000);
+      this.timeout(patient(60_000));
       const asking = Array.from({ length: REQUESTS * copies }, (_, index) =>
         admitUntilDecided(() => apis.urls, {
           pipeline: 'llm',

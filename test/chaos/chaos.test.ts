@@ -5,7 +5,7 @@ import { Redis } from 'ioredis';
 import { nanoid } from 'nanoid';
 import { ApiFleet } from '../support/api-process.js';
 import { EventsTopic } from '../support/partitions.js';
-import { RedisServer, until } from '../support/redis-server.js';
+import { patient, RedisServer, until } from '../support/redis-server.js';
 import { Fleet } from '../support/worker-process.js';
 import { EventProducers } from './event-producers.js';
 import type { Recount } from './recount.js';
@@ -33,7 +33,7 @@ interface Done {
 
 describe('chaos', () => {
   it('every accepted event counts exactly once, whatever is killed, cut or restarted', async function () {
-    this.timeout(140_000);
+    this.timeout(patient(60_000));
     const server = await RedisServer.start('--appendfsync', 'everysec');
     const namespace = `chaos-${nanoid(6)}`;
     const redis = new Redis(server.url);
