@@ -3,7 +3,7 @@ const ROUNDS_MAX = 20;
 /** The first ones are slower: code is compiled, caches are cold. What is slower for one size alone must not hide a square. */
 const ROUNDS_MIN = 5;
 /** Twice as much of what is linear, and a good part for caches and memory; the square would be four times as much. */
-const FACTOR_MAX = 3.3;
+const FACTOR_MAX = 3;
 /** What a process does besides, in ms. A square that hides below it stalls nothing. */
 const NOISE_MS = 3;
 
