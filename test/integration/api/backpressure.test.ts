@@ -49,7 +49,7 @@ describe('api: backpressure', () => {
   });
 
   it('refuses with 503 overloaded above IN_FLIGHT_MAX', async () => {
-    api = await (await ApiUnderTest.start({ IN_FLIGHT_MAX: '1', REPLY_DEADLINE_MS: '2000' })).connected();
+    api = await (await ApiUnderTest.start({ IN_FLIGHT_MAX: '1', REPLY_DEADLINE_MS: '10000' })).connected();
     const slow = api.request('PUT', '/users/u/overrides/message', { allow: true, reason: 'r', actor: 'a' });
     // Health, readiness and metrics answer outside of the bound.
     await until(5000, 'it is in flight', async () =>
